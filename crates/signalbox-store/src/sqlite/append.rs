@@ -8,9 +8,16 @@ use rusqlite::{Connection, Statement};
 use signalbox_core::event::NewEvent;
 use signalbox_wire::id::{AgentId, TenantId};
 
-use super::log::{Log, RUN_MAX, ends_block};
+use super::log::{Log, ROW_ENTRIES, ends_block};
+use super::packed::{self, Entry};
 use super::pending::{PlacedEvent, State};
-use super::statements::{EVENTS_AT_ONCE, Statements};
+use super::statements::{STRETCHES_AT_ONCE, Statements};
+
+/// Data of one row, about and at most, in bytes: who wants one entry reads the whole row.
+const ROW_BYTES: usize = 16 * 1024;
+
+/// How far apart the moments of a row's entries are, at most. In microseconds.
+pub(super) const ROW_MICROS: u64 = 60_000_000;
 
 /// Tenants whose unfinished block is remembered; those of others are read again once they are full.
 const BLOCKS_REMEMBERED: usize = 64;
@@ -37,15 +44,27 @@ pub(super) struct Placed<'e> {
     log: Log,
     pub(super) place: i64,
     event: &'e NewEvent,
-    /// How many entries of a session begin here, where it is the first of them.
-    run: Option<usize>,
 }
 
 impl<'e> Placed<'e> {
     /// An entry that got its place before.
     pub(super) fn again(placed: &'e PlacedEvent) -> Self {
         let PlacedEvent { tenant, log, place, event } = placed;
-        Self { tenant, log: *log, place: *place, event, run: None }
+        Self { tenant, log: *log, place: *place, event }
+    }
+
+    fn entry(&self) -> Entry<'e> {
+        let NewEvent { kind, level, at, session, agent, task, data } = self.event;
+        Entry {
+            place: self.place,
+            at: at.as_micros(),
+            level: *level as u8,
+            kind,
+            session: session.as_ref().map(|(session, sequence)| (session.as_str(), *sequence)),
+            agent: agent.as_ref().map(AgentId::as_str),
+            task: task.as_ref().map(|task| task.as_str()),
+            data,
+        }
     }
 }
 
@@ -63,7 +82,7 @@ impl Appender {
         }
         let place = self.places(connection, pending, tenant, 1)?;
         let (log, place) = place.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
-        Ok(Placed { tenant, log, place, event, run: None })
+        Ok(Placed { tenant, log, place, event })
     }
 
     /// Gives `count` entries their places, behind what waits to be written; answers the first of them, and nothing where
@@ -109,14 +128,7 @@ impl Appender {
         statements: &mut Statements<'_>,
         placed: &mut Vec<Placed<'_>>,
     ) -> rusqlite::Result<()> {
-        find_runs(placed);
-        for some in placed.chunks(EVENTS_AT_ONCE) {
-            if some.len() == EVENTS_AT_ONCE {
-                add(&mut statements.add_events, some)?;
-            } else {
-                some.chunks(1).try_for_each(|one| add(&mut statements.add_event, one))?;
-            }
-        }
+        write(statements, placed)?;
         placed.drain(..).try_for_each(|placed| self.index(connection, &placed))
     }
 
@@ -151,40 +163,82 @@ impl Appender {
     }
 }
 
-/// Finds the entries of one session that stand next to each other.
-fn find_runs(placed: &mut [Placed<'_>]) {
-    let is_next = |one: &Placed<'_>, next: &Placed<'_>| {
-        one.log == next.log
-            && match (&one.event.session, &next.event.session) {
-                (Some((one, _)), Some((next, _))) => one == next,
-                (one, next) => one.is_none() && next.is_none(),
-            }
-    };
-    for together in placed.chunk_by_mut(is_next) {
-        for run in together.chunks_mut(RUN_MAX) {
-            let length = run.len();
-            if let Some(first) = run.first_mut().filter(|first| first.event.session.is_some()) {
-                first.run = Some(length);
-            }
-        }
+/// Writes entries, and where those of sessions are. Leaves them in the order of their logs and places.
+pub(super) fn write(statements: &mut Statements<'_>, placed: &mut [Placed<'_>]) -> rusqlite::Result<()> {
+    placed.sort_by_key(|placed| (placed.log.number(), placed.place));
+    let (mut rest, mut row) = (&*placed, Vec::new());
+    while let Some((together, behind)) = rest.split_at_checked(row_length(rest)) {
+        let (Some(first), Some(last)) = (together.first(), together.last()) else { break };
+        packed::pack(&mut row, last.place, together.iter().map(Placed::entry));
+        let add = &mut statements.add_entries;
+        add.raw_bind_parameter(1, last.log.id(last.place))?;
+        add.raw_bind_parameter(2, first.event.at.as_micros())?;
+        add.raw_bind_parameter(3, row.as_slice())?;
+        add.raw_execute()?;
+        rest = behind;
     }
+    add_stretches(statements, placed)
 }
 
-/// Adds as many entries as the statement has room for.
-fn add(statement: &mut Statement<'_>, placed: &[Placed<'_>]) -> rusqlite::Result<()> {
-    for (number, Placed { log, place, event, run, .. }) in placed.iter().enumerate() {
-        let first = number * 10 + 1;
-        let session = event.session.as_ref();
-        statement.raw_bind_parameter(first, log.id(*place))?;
-        statement.raw_bind_parameter(first + 1, event.at.as_micros())?;
-        statement.raw_bind_parameter(first + 2, event.kind.as_str())?;
-        statement.raw_bind_parameter(first + 3, event.level.number())?;
-        statement.raw_bind_parameter(first + 4, session.map(|(session, _)| session.as_str()))?;
-        statement.raw_bind_parameter(first + 5, session.map(|(_, sequence)| sequence.cast_signed()))?;
-        statement.raw_bind_parameter(first + 6, run.map(|length| length as i64))?;
-        statement.raw_bind_parameter(first + 7, event.agent.as_ref().map(AgentId::as_str))?;
-        statement.raw_bind_parameter(first + 8, event.task.as_ref().map(|task| task.as_str()))?;
-        statement.raw_bind_parameter(first + 9, event.data.as_str())?;
+/// Removes what the tables may have of these entries.
+pub(super) fn unwrite(statements: &mut Statements<'_>, placed: &[Placed<'_>]) -> rusqlite::Result<()> {
+    let mut ends: HashMap<i64, (Log, i64, i64), DefaultHashBuilder> = HashMap::default();
+    for Placed { log, place, .. } in placed {
+        let (_, first, last) = ends.entry(log.number()).or_insert((*log, *place, *place));
+        (*first, *last) = ((*first).min(*place), (*last).max(*place));
+    }
+    for (log, first, last) in ends.into_values() {
+        statements.remove_entries.execute([log.id(first), log.id(last)])?;
+    }
+    Ok(())
+}
+
+/// How many of these entries make one row. It ends with its block.
+fn row_length(placed: &[Placed<'_>]) -> usize {
+    let Some(first) = placed.first() else { return 0 };
+    let mut bytes = 0;
+    let mut fits = |next: &Placed<'_>, place: i64| {
+        bytes += next.event.data.len();
+        let is_near = next.event.at.as_micros().abs_diff(first.event.at.as_micros()) <= ROW_MICROS;
+        let is_next = next.log == first.log && next.place == place && !ends_block(place - 1);
+        place == first.place || is_next && is_near && bytes <= ROW_BYTES
+    };
+    let candidates = placed.iter().zip(first.place..).take(ROW_ENTRIES);
+    candidates.take_while(|(next, place)| fits(next, *place)).count()
+}
+
+/// Whose entries they are, as the tenant's number and a session, and from which place to which.
+type Stretch<'a> = ((i64, &'a str), (i64, i64));
+
+/// From which place to which each session has some of these entries.
+fn add_stretches(statements: &mut Statements<'_>, placed: &[Placed<'_>]) -> rusqlite::Result<()> {
+    let mut found: HashMap<(i64, &str), (i64, i64), DefaultHashBuilder> = HashMap::default();
+    for Placed { log, place, event, .. } in placed {
+        if let Some((session, _)) = &event.session {
+            found.entry((log.number(), session.as_str())).or_insert((*place, *place)).1 = *place;
+        }
+    }
+    // In the order of the table, so that neighbours find their page at hand.
+    let mut stretches: Vec<Stretch<'_>> = found.into_iter().collect();
+    stretches.sort_unstable();
+    for some in stretches.chunks(STRETCHES_AT_ONCE) {
+        if some.len() == STRETCHES_AT_ONCE {
+            add(&mut statements.add_stretches, some)?;
+        } else {
+            some.chunks(1).try_for_each(|one| add(&mut statements.add_stretch, one))?;
+        }
+    }
+    Ok(())
+}
+
+/// Adds as many stretches as the statement has room for.
+fn add(statement: &mut Statement<'_>, stretches: &[Stretch<'_>]) -> rusqlite::Result<()> {
+    for (number, ((log, session), (first, last))) in stretches.iter().enumerate() {
+        let parameter = number * 4 + 1;
+        statement.raw_bind_parameter(parameter, log)?;
+        statement.raw_bind_parameter(parameter + 1, session)?;
+        statement.raw_bind_parameter(parameter + 2, first)?;
+        statement.raw_bind_parameter(parameter + 3, last)?;
     }
     statement.raw_execute().map(|_| ())
 }

@@ -12,7 +12,7 @@ use signalbox_core::decision::{Guard, Key, Row};
 use signalbox_wire::id::TenantId;
 use signalbox_wire::time::Timestamp;
 
-use super::append::{Appender, Placed};
+use super::append::{Appender, Placed, unwrite};
 use super::available::AvailableAgents;
 use super::log::Log;
 use super::pending::{OfTenant, PendingRow, State, Way};
@@ -191,12 +191,10 @@ impl<'c> Batch<'c> {
                 self.appender.places(self.connection, pending, tenant, 0)?;
             }
         }
+        let mut placed = pending.events.iter().map(Placed::again).collect::<Vec<_>>();
         if is_again {
-            for placed in &pending.events {
-                self.statements.remove_entry.execute([placed.log.id(placed.place)])?;
-            }
+            unwrite(&mut self.statements, &placed)?;
         }
-        let mut placed = pending.events.iter().map(Placed::again).collect();
         self.append(&mut placed)?;
         self.note_position(position)?;
         Ok(rows)

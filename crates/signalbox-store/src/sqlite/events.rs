@@ -3,23 +3,23 @@
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{Connection, OptionalExtension};
 use signalbox_core::event::Level;
 use signalbox_wire::id::{AgentId, SessionId, TaskId, TenantId};
 use signalbox_wire::time::Timestamp;
 
+use super::append::ROW_MICROS;
 use super::convert::{id, unsigned};
 use super::fault::fault;
-use super::log::{Log, block_of, places_of};
+use super::log::{Direction, Log, block_of, places_of};
+use super::packed::{self, Entry};
 use crate::api::{EventFilter, Listed, Page, StoredEvent};
 use crate::backend::EVENTS_LOOKED_AT;
 use crate::error::StoreError;
 
-/// How far apart the moments of neighbours in the log can be, generously.
+/// How far apart the moments of neighbours in the log can be, generously. A row is found by the moment of its first entry.
 const DISORDER: Duration = Duration::from_secs(600);
-
-const COLUMNS: &str = "entry.id, entry.at, entry.kind, entry.level, entry.session, entry.session_sequence, entry.agent, \
-    entry.task, entry.data";
+const _: () = assert!(DISORDER.as_micros() >= 2 * ROW_MICROS as u128);
 
 /// Entries of the log, by their place in the tenant's order.
 pub(super) fn list(
@@ -35,7 +35,7 @@ pub(super) fn list(
     };
     let run = || -> rusqlite::Result<Result<Listed<StoredEvent>, StoreError>> {
         let Some(log) = Log::find(connection, tenant.as_str())? else { return Ok(Ok(nothing)) };
-        let mut chosen = Chosen::new(log, filter, page.limit);
+        let mut chosen = Chosen::new(filter, page.limit);
         let walk = Walk { connection, log, filter, range: range(connection, log, filter, after)? };
         let ended = match (&filter.session, &filter.agent) {
             (Some(session), _) => walk.session(session, &mut chosen)?,
@@ -81,7 +81,7 @@ fn range(
     Ok((low, high))
 }
 
-/// The first place at or after `moment`, by halving: places and moments grow together, but for decisions that
+/// The first place at or after `moment`, about, by halving: places and moments grow together, but for decisions that
 /// were made in one order and written in another.
 fn place_of_moment(connection: &Connection, log: Log, moment: Timestamp) -> rusqlite::Result<i64> {
     let Some((mut low, last)) = log.ends(connection)? else { return Ok(1) };
@@ -113,8 +113,8 @@ struct Walk<'a> {
 type Step = rusqlite::Result<ControlFlow<()>>;
 
 impl Walk<'_> {
-    fn direction(&self) -> &'static str {
-        if self.filter.newest_first { "DESC" } else { "ASC" }
+    fn direction(&self) -> Direction {
+        if self.filter.newest_first { Direction::Backward } else { Direction::Forward }
     }
 
     fn all(&self, chosen: &mut Chosen<'_>) -> Step {
@@ -122,37 +122,23 @@ impl Walk<'_> {
     }
 
     /// Walks everything from one place to another.
-    fn stretch(&self, (low, high): (i64, i64), chosen: &mut Chosen<'_>) -> Step {
-        if low > high {
-            return Ok(ControlFlow::Continue(()));
-        }
-        let sql = format!(
-            "SELECT {COLUMNS} FROM events AS entry WHERE id BETWEEN ?1 AND ?2 ORDER BY id {}",
-            self.direction()
-        );
-        let mut statement = self.connection.prepare_cached(&sql)?;
-        let mut rows = statement.query([self.log.id(low), self.log.id(high)])?;
-        while let Some(row) = rows.next()? {
-            if chosen.offer(self.log.place(row.get(0)?), row)?.is_break() {
-                return Ok(ControlFlow::Break(()));
-            }
-        }
-        Ok(ControlFlow::Continue(()))
+    fn stretch(&self, range: (i64, i64), chosen: &mut Chosen<'_>) -> Step {
+        self.log.walk(self.connection, range, self.direction(), |entry| Ok(chosen.offer(entry)))
     }
 
     fn session(&self, session: &SessionId, chosen: &mut Chosen<'_>) -> Step {
-        let mut statement = self.connection.prepare_cached(&of_session(self.direction()))?;
         let (low, high) = self.range;
-        let after = self.filter.after_in_session.map_or(-1, |after| i64::try_from(after).unwrap_or(i64::MAX));
-        let mut rows = statement.query(rusqlite::params![
-            session.as_str(),
-            self.log.id(low),
-            self.log.id(high),
-            after,
-            self.log.first_of_run(low)
-        ])?;
-        while let Some(row) = rows.next()? {
-            if chosen.offer(self.log.place(row.get(0)?), row)?.is_break() {
+        let after = self.filter.after_in_session;
+        let direction = self.direction();
+        for (first, last) in self.log.stretches(self.connection, session.as_str(), (low, high), direction)? {
+            let range = (low.max(first), high.min(last));
+            let walked = self.log.walk(self.connection, range, direction, |entry| {
+                let is_wanted = entry.session.is_some_and(|(of, place)| {
+                    of == session.as_str() && after.is_none_or(|after| place > after)
+                });
+                Ok(if is_wanted { chosen.offer(entry) } else { ControlFlow::Continue(()) })
+            });
+            if walked?.is_break() {
                 return Ok(ControlFlow::Break(()));
             }
         }
@@ -190,14 +176,27 @@ impl Walk<'_> {
         if self.filter.newest_first {
             places.reverse();
         }
-        let sql = format!("SELECT {COLUMNS} FROM events AS entry WHERE id = ?1");
-        let mut statement = self.connection.prepare_cached(&sql)?;
-        for place in places.into_iter().filter(|place| (low..=high).contains(place)) {
-            let mut rows = statement.query([self.log.id(place)])?;
-            // One that retention has removed is not there.
-            if let Some(row) = rows.next()?
-                && chosen.offer(place, row)?.is_break()
-            {
+        places.retain(|place| (low..=high).contains(place));
+        let mut places = places.into_iter().peekable();
+        while let Some(place) = places.next() {
+            // The row that has it, and those of the next that it has too.
+            let offered =
+                self.log.rows(self.connection, (place, place), Direction::Forward, |last, row| {
+                    let entries = packed::unpack(last, row)?;
+                    let Some(first) = entries.first() else { return Ok(ControlFlow::Continue(())) };
+                    let mut wanted = Some(place);
+                    while let Some(place) = wanted {
+                        // One that retention has removed is not there.
+                        if let Ok(found) = entries.binary_search_by_key(&place, |entry| entry.place)
+                            && chosen.offer(&entries[found]).is_break()
+                        {
+                            return Ok(ControlFlow::Break(true));
+                        }
+                        wanted = places.next_if(|next| (first.place..=last).contains(next));
+                    }
+                    Ok(ControlFlow::Break(false))
+                })?;
+            if offered == ControlFlow::Break(true) {
                 return Ok(ControlFlow::Break(()));
             }
         }
@@ -205,21 +204,8 @@ impl Walk<'_> {
     }
 }
 
-/// Reads a session's entries run by run; parameters: session, first and last id, after which place in the session, and the
-/// first id at which a run can begin that has the first of them.
-pub(super) fn of_session(direction: &str) -> String {
-    format!(
-        "SELECT {COLUMNS} FROM events AS first CROSS JOIN events AS entry
-         WHERE first.session = ?1 AND first.run IS NOT NULL AND first.id BETWEEN ?5 AND ?3
-         AND entry.id BETWEEN max(first.id, ?2) AND min(first.id + first.run - 1, ?3)
-         AND entry.session = ?1 AND entry.session_sequence > ?4
-         ORDER BY first.id {direction}, entry.id {direction}"
-    )
-}
-
 /// What a walk has found so far.
 struct Chosen<'a> {
-    log: Log,
     filter: &'a EventFilter,
     needle: Option<String>,
     limit: usize,
@@ -229,22 +215,22 @@ struct Chosen<'a> {
 }
 
 impl<'a> Chosen<'a> {
-    fn new(log: Log, filter: &'a EventFilter, limit: usize) -> Self {
+    fn new(filter: &'a EventFilter, limit: usize) -> Self {
         let needle = filter.text.as_ref().map(|text| text.to_lowercase());
-        Self { log, filter, needle, limit, looked_at: 0, last: None, items: Vec::new() }
+        Self { filter, needle, limit, looked_at: 0, last: None, items: Vec::new() }
     }
 
     /// Looks at an entry; breaks where the page is full or enough was looked at.
-    fn offer(&mut self, place: i64, row: &Row<'_>) -> Step {
+    fn offer(&mut self, entry: &Entry<'_>) -> ControlFlow<()> {
         if self.items.len() == self.limit || self.looked_at == EVENTS_LOOKED_AT {
-            return Ok(ControlFlow::Break(()));
+            return ControlFlow::Break(());
         }
         self.looked_at += 1;
-        self.last = Some(place);
-        if self.wants(row)? {
-            self.items.push(event(self.log, row)?);
+        self.last = Some(entry.place);
+        if self.wants(entry) {
+            self.items.push(event(entry));
         }
-        Ok(ControlFlow::Continue(()))
+        ControlFlow::Continue(())
     }
 
     /// Notes that everything up to `place` has been looked at.
@@ -256,32 +242,14 @@ impl<'a> Chosen<'a> {
         if self.looked_at < EVENTS_LOOKED_AT { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     }
 
-    fn wants(&self, row: &Row<'_>) -> rusqlite::Result<bool> {
-        let at: i64 = row.get(1)?;
-        if self.filter.since.is_some_and(|since| at < since.as_micros())
-            || self.filter.until.is_some_and(|until| at >= until.as_micros())
-        {
-            return Ok(false);
-        }
-        if let Some(level) = self.filter.level
-            && row.get::<_, i64>(3)? < level.number()
-        {
-            return Ok(false);
-        }
-        if let Some(kind) = &self.filter.kind
-            && row.get_ref(2)?.as_str()? != kind
-        {
-            return Ok(false);
-        }
-        if let Some(agent) = &self.filter.agent
-            && row.get_ref(6)?.as_str_or_null()? != Some(agent.as_str())
-        {
-            return Ok(false);
-        }
-        match &self.needle {
-            Some(needle) => Ok(row.get_ref(8)?.as_str()?.to_lowercase().contains(needle)),
-            None => Ok(true),
-        }
+    fn wants(&self, entry: &Entry<'_>) -> bool {
+        let filter = self.filter;
+        filter.since.is_none_or(|since| entry.at >= since.as_micros())
+            && filter.until.is_none_or(|until| entry.at < until.as_micros())
+            && filter.level.is_none_or(|level| i64::from(entry.level) >= level.number())
+            && filter.kind.as_ref().is_none_or(|kind| entry.kind == kind)
+            && filter.agent.as_ref().is_none_or(|agent| entry.agent == Some(agent.as_str()))
+            && self.needle.as_ref().is_none_or(|needle| entry.data.to_lowercase().contains(needle))
     }
 
     fn listed(self, is_at_the_end: bool) -> Result<Listed<StoredEvent>, StoreError> {
@@ -290,23 +258,16 @@ impl<'a> Chosen<'a> {
     }
 }
 
-fn event(log: Log, row: &Row<'_>) -> rusqlite::Result<Result<StoredEvent, StoreError>> {
-    let (place, session, session_place) = (log.place(row.get(0)?), row.get(4)?, row.get(5)?);
-    let (agent, task): (Option<String>, Option<String>) = (row.get(6)?, row.get(7)?);
-    let (at, kind, level, data) = (row.get(1)?, row.get(2)?, row.get(3)?, row.get(8)?);
-    let understood = || -> Result<StoredEvent, StoreError> {
-        let session: Option<(String, i64)> = Option::zip(session, session_place);
-        let session = session.map(|(session, place)| Ok((id(SessionId::parse(&session))?, unsigned(place)?)));
-        Ok(StoredEvent {
-            sequence: unsigned(place)?,
-            kind,
-            level: Level::from_number(level),
-            at: Timestamp::from_micros(at),
-            session: session.transpose()?,
-            agent: agent.map(|agent| id(AgentId::parse(&agent))).transpose()?,
-            task: task.map(|task| id(TaskId::parse(&task))).transpose()?,
-            data,
-        })
-    };
-    Ok(understood())
+fn event(entry: &Entry<'_>) -> Result<StoredEvent, StoreError> {
+    let session = entry.session.map(|(session, place)| Ok((id(SessionId::parse(session))?, place)));
+    Ok(StoredEvent {
+        sequence: unsigned(entry.place)?,
+        kind: entry.kind.to_owned(),
+        level: Level::from_number(i64::from(entry.level)),
+        at: Timestamp::from_micros(entry.at),
+        session: session.transpose()?,
+        agent: entry.agent.map(|agent| id(AgentId::parse(agent))).transpose()?,
+        task: entry.task.map(|task| id(TaskId::parse(task))).transpose()?,
+        data: entry.data.to_owned(),
+    })
 }

@@ -1,26 +1,44 @@
-//! The log's layout: where a tenant's entries lie, and which of them are about an agent.
+//! The log's layout: where a tenant's entries lie, and which of them are about an agent or of a session.
 //!
-//! Entries are numbered per tenant and grouped in blocks. Whoever appends the last entry of a block indexes the
-//! block in the same commit, so every full block is indexed and only the newest, unfinished one must be walked.
+//! Entries are numbered per tenant. Those that are written together stand in [rows](super::packed) of up to
+//! [`ROW_ENTRIES`] places, each under the place of its last entry. A row may have lost some of its entries.
 //!
-//! Entries of one session that are written together are a run: only the first is in an index. Its `run` says how many
-//! places from there on may hold the rest. An entry that is not the first of its run always has that before it.
+//! Places are grouped in blocks. Whoever appends the last entry of a block indexes by agents in the same commit, so every
+//! full block is indexed and only the newest, unfinished one must be walked.
+//!
+//! The entries of a session are found by stretches: from which place to which it has some, among those of others. What is
+//! written together is one stretch.
 
 use std::collections::HashMap;
-use std::ops::RangeInclusive;
+use std::ops::{ControlFlow, RangeInclusive};
 
 use quick_cache::DefaultHashBuilder;
 use rusqlite::{Connection, OptionalExtension, params};
 use signalbox_wire::id::{AgentId, TenantId};
+
+use super::packed::{self, Entry};
 
 /// Bits of an id that number the entry within its tenant.
 const PLACE_BITS: u32 = 40;
 /// Entries in a block. Offsets within one fit 16 bits.
 const BLOCK: i64 = 4_096;
 
-/// Entries of one run of a session's, at most: as far behind a place its first may be looked for.
-pub(super) const RUN_MAX: usize = 64;
-const RUN_PLACES: i64 = RUN_MAX as i64;
+/// Places of one row, at most.
+pub(super) const ROW_ENTRIES: usize = 64;
+const ROW_PLACES: i64 = ROW_ENTRIES as i64;
+
+/// Where a session has entries. Parameters: tenant, session, first and last place.
+pub(super) const STRETCHES: &str = "SELECT first, last FROM event_sessions
+    WHERE tenant = ?1 AND session = ?2 AND last >= ?3 AND first <= ?4 ORDER BY first";
+
+/// Which way the log is walked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Direction {
+    /// From the oldest entry on.
+    Forward,
+    /// From the newest entry on.
+    Backward,
+}
 
 /// A tenant's part of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,18 +92,93 @@ impl Log {
 
     /// The oldest kept place and the newest; `None` where nothing is kept.
     pub(super) fn ends(self, connection: &Connection) -> rusqlite::Result<Option<(i64, i64)>> {
-        let end = |direction: &str| -> rusqlite::Result<Option<i64>> {
-            let sql =
-                format!("SELECT id FROM events WHERE id BETWEEN ?1 AND ?2 ORDER BY id {direction} LIMIT 1");
-            let mut statement = connection.prepare_cached(&sql)?;
-            statement.query_row([self.id(0), self.id(i64::MAX)], |row| row.get(0)).optional()
-        };
-        Ok(end("ASC")?.zip(end("DESC")?).map(|(first, last)| (self.place(first), self.place(last))))
+        let sql = "SELECT id, entries FROM events WHERE id BETWEEN ?1 AND ?2 ORDER BY id LIMIT 1";
+        let mut oldest = connection.prepare_cached(sql)?;
+        let first = oldest.query_row([self.id(0), self.id(i64::MAX)], |row| {
+            packed::first_place(self.place(row.get(0)?), row.get_ref(1)?.as_blob()?)
+        });
+        Ok(first.optional()?.zip(self.newest(connection)?))
     }
 
     /// Where the tenant's order goes on.
     pub(super) fn last_place(self, connection: &Connection) -> rusqlite::Result<i64> {
-        Ok(self.ends(connection)?.map_or(0, |(_, last)| last))
+        Ok(self.newest(connection)?.unwrap_or(0))
+    }
+
+    fn newest(self, connection: &Connection) -> rusqlite::Result<Option<i64>> {
+        let sql = "SELECT id FROM events WHERE id BETWEEN ?1 AND ?2 ORDER BY id DESC LIMIT 1";
+        let mut newest = connection.prepare_cached(sql)?;
+        newest.query_row([self.id(0), self.id(i64::MAX)], |row| Ok(self.place(row.get(0)?))).optional()
+    }
+
+    /// Walks the rows that may have places from `low` to `high`, until told to stop. Each is shown whole: its last place, and
+    /// its [packed] entries.
+    pub(super) fn rows<B>(
+        self,
+        connection: &Connection,
+        (low, high): (i64, i64),
+        direction: Direction,
+        mut visit: impl FnMut(i64, &[u8]) -> rusqlite::Result<ControlFlow<B>>,
+    ) -> rusqlite::Result<ControlFlow<B>> {
+        if low > high {
+            return Ok(ControlFlow::Continue(()));
+        }
+        let mut walk = connection.prepare_cached(match direction {
+            Direction::Forward => "SELECT id, entries FROM events WHERE id BETWEEN ?1 AND ?2 ORDER BY id",
+            Direction::Backward => {
+                "SELECT id, entries FROM events WHERE id BETWEEN ?1 AND ?2 ORDER BY id DESC"
+            }
+        })?;
+        // A row that begins within the range ends at most so far behind it.
+        let mut rows = walk.query([self.id(low), self.id(high.saturating_add(ROW_PLACES - 1))])?;
+        while let Some(row) = rows.next()? {
+            let visited = visit(self.place(row.get(0)?), row.get_ref(1)?.as_blob()?)?;
+            if visited.is_break() {
+                return Ok(visited);
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Walks the entries at places from `low` to `high`, until told to stop.
+    pub(super) fn walk(
+        self,
+        connection: &Connection,
+        (low, high): (i64, i64),
+        direction: Direction,
+        mut visit: impl FnMut(&Entry<'_>) -> rusqlite::Result<ControlFlow<()>>,
+    ) -> rusqlite::Result<ControlFlow<()>> {
+        self.rows(connection, (low, high), direction, |last, row| {
+            let mut entries = packed::unpack(last, row)?;
+            entries.retain(|entry| (low..=high).contains(&entry.place));
+            if direction == Direction::Backward {
+                entries.reverse();
+            }
+            for entry in &entries {
+                if visit(entry)?.is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
+            }
+            Ok(ControlFlow::Continue(()))
+        })
+    }
+
+    /// The stretches of places in which a session has entries, of those from `low` to `high`.
+    pub(super) fn stretches(
+        self,
+        connection: &Connection,
+        session: &str,
+        (low, high): (i64, i64),
+        direction: Direction,
+    ) -> rusqlite::Result<Vec<(i64, i64)>> {
+        let mut find = connection.prepare_cached(STRETCHES)?;
+        let values = params![self.number, session, low, high];
+        let found = find.query_map(values, |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let mut found = found.collect::<rusqlite::Result<Vec<(i64, i64)>>>()?;
+        if direction == Direction::Backward {
+            found.reverse();
+        }
+        Ok(found)
     }
 
     /// Which entries of the block that ends at `last` are about which agent.
@@ -94,17 +187,15 @@ impl Log {
         connection: &Connection,
         last: i64,
     ) -> rusqlite::Result<Vec<(i64, AgentId)>> {
-        let sql = "SELECT id, agent FROM events WHERE id BETWEEN ?1 AND ?2 AND agent IS NOT NULL ORDER BY id";
-        let mut walk = connection.prepare_cached(sql)?;
         let places = places_of(block_of(last));
-        let mut rows = walk.query([self.id(*places.start()), self.id(*places.end())])?;
         let mut found = Vec::new();
-        while let Some(row) = rows.next()? {
-            if let Ok(agent) = AgentId::parse(row.get_ref(1)?.as_str()?) {
-                found.push((self.place(row.get(0)?), agent));
+        let all = self.walk(connection, places.into_inner(), Direction::Forward, |entry| {
+            if let Some(Ok(agent)) = entry.agent.map(AgentId::parse) {
+                found.push((entry.place, agent));
             }
-        }
-        Ok(found)
+            Ok(ControlFlow::Continue(()))
+        });
+        all.map(|_| found)
     }
 
     /// Indexes the block that ends at `last`, whose entries are about these agents.
@@ -149,66 +240,19 @@ impl Log {
         Ok(pairs.iter().map(|pair| start + i64::from(u16::from_le_bytes(*pair))).collect())
     }
 
-    /// The id of the first entry of a run that may reach the entry at `place`, at the earliest.
-    pub(super) fn first_of_run(self, place: i64) -> i64 {
-        self.id(place.saturating_sub(RUN_PLACES - 1))
-    }
-
-    /// Removes up to `limit` entries of a session, never the newest of the log; answers how many. Runs go from their
-    /// ends, so that no entry is left without the first of its run.
-    pub(super) fn remove_session(
-        self,
-        connection: &Connection,
-        session: &str,
-        limit: i64,
-    ) -> rusqlite::Result<usize> {
-        let newest = self.last_place(connection)?;
-        let mut remove = connection.prepare_cached(
-            "DELETE FROM events WHERE id IN
-             (SELECT entry.id FROM events AS first CROSS JOIN events AS entry
-              WHERE first.session = ?1 AND first.run IS NOT NULL AND first.id BETWEEN ?2 AND ?3
-              AND entry.id BETWEEN first.id AND min(first.id + first.run - 1, ?3) AND entry.session = ?1
-              ORDER BY first.id DESC, entry.id DESC LIMIT ?4)",
-        )?;
-        let count = remove.execute(params![session, self.id(0), self.id(newest - 1), limit])?;
-        self.mend_run(connection, newest)?;
-        Ok(count)
-    }
-
-    /// Makes the next entry from `place` on the first of a run where the first of its own is gone.
-    pub(super) fn mend_run(self, connection: &Connection, place: i64) -> rusqlite::Result<()> {
-        let mut next = connection.prepare_cached(
-            "SELECT id, session, run FROM events WHERE id BETWEEN ?1 AND ?2 ORDER BY id LIMIT ?3",
-        )?;
-        let mut rows = next.query(params![self.id(place), self.id(i64::MAX), RUN_PLACES])?;
-        let (mut first, mut last) = (None, 0);
-        while let Some(row) = rows.next()? {
-            let (id, session, run): (i64, Option<String>, Option<i64>) =
-                (row.get(0)?, row.get(1)?, row.get(2)?);
-            let Some(session) = session.filter(|_| run.is_none()) else { break };
-            let (first, of) = first.get_or_insert_with(|| (id, session.clone()));
-            if session != *of || id - *first >= RUN_PLACES {
-                break;
-            }
-            last = id;
-        }
-        let Some((first, session)) = first else { return Ok(()) };
-        let mut mend = connection.prepare_cached(
-            "UPDATE events SET run = ?2 WHERE id = ?1 AND NOT EXISTS
-             (SELECT 1 FROM events AS first WHERE first.id BETWEEN ?3 AND ?1 - 1 AND first.session = ?4
-              AND first.run IS NOT NULL AND first.id + first.run > ?1)",
-        )?;
-        let earliest = self.first_of_run(self.place(first));
-        mend.execute(params![first, last - first + 1, earliest, session]).map(|_| ())
-    }
-
-    /// Forgets up to `limit` rows of the index, whatever they cover; answers how many.
+    /// Forgets up to `limit` rows of the indexes, whatever they cover; answers how many.
     pub(super) fn remove_index(self, connection: &Connection, limit: usize) -> rusqlite::Result<usize> {
-        let mut remove = connection.prepare(
+        let mut count = 0;
+        for sql in [
             "DELETE FROM event_agents WHERE (tenant, block, agent) IN
              (SELECT tenant, block, agent FROM event_agents WHERE tenant = ?1 LIMIT ?2)",
-        )?;
-        remove.execute(params![self.number, super::convert::sql_limit(limit)])
+            "DELETE FROM event_sessions WHERE (tenant, session, first) IN
+             (SELECT tenant, session, first FROM event_sessions WHERE tenant = ?1 LIMIT ?2)",
+        ] {
+            let left = super::convert::sql_limit(limit.saturating_sub(count));
+            count += connection.prepare(sql)?.execute(params![self.number, left])?;
+        }
+        Ok(count)
     }
 
     /// Forgets the index of the blocks that lie before the oldest kept entry.

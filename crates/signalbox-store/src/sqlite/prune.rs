@@ -1,11 +1,12 @@
 //! Retention: removing what is no longer kept, a piece at a time on the writing connection, among the commits.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 use signalbox_core::decision::{Key, Retention};
 use signalbox_wire::id::{CommandId, MessageId, SessionId, TenantId};
 use tokio::time::Instant;
@@ -13,8 +14,9 @@ use tokio::time::Instant;
 use super::access::Access;
 use super::channels;
 use super::convert::sql_limit;
+use super::entry_removal::EntryRemoval;
 use super::fault::fault;
-use super::log::Log;
+use super::log::{Direction, Log};
 use super::statements::CLEAR_SESSION_AGENTS;
 use super::unused;
 use crate::api::Prune;
@@ -374,29 +376,36 @@ fn sessions(
     )?;
     let found = ended.query_map(params![tenant, before, limit], |row| row.get(0))?;
     let found = found.collect::<rusqlite::Result<Vec<String>>>()?;
-    let is_last = sql_limit(found.len()) < limit;
+    let log = Log::find(connection, tenant)?;
+    let mut entries = log.map(|log| EntryRemoval::begin(connection, log)).transpose()?;
+    gone.is_done = sql_limit(found.len()) < limit;
     for session in found {
         let left = limit.saturating_sub_unsigned(gone.count);
-        if left <= 0 {
-            return Ok(());
-        }
-        let (count, is_whole) = session_rows(connection, tenant, &session, left)?;
+        let (count, is_whole) = session_rows(connection, tenant, &session, left, entries.as_mut())?;
         gone.count += count;
-        // Memory lets go of it even when it is there by halves.
-        gone.sessions.push(session);
+        if count > 0 {
+            // Memory lets go of it even when it is there by halves.
+            gone.sessions.push(session);
+        }
         if !is_whole {
-            return Ok(());
+            gone.is_done = false;
+            break;
         }
     }
-    gone.is_done = is_last;
-    Ok(())
+    entries.map_or(Ok(()), EntryRemoval::finish)
 }
 
 /// Removes up to `left` rows of one session, the session itself last. Answers how many, and whether all.
-fn session_rows(connection: &Connection, tenant: &str, id: &str, left: i64) -> rusqlite::Result<(u64, bool)> {
+fn session_rows(
+    connection: &Connection,
+    tenant: &str,
+    id: &str,
+    left: i64,
+    entries: Option<&mut EntryRemoval<'_>>,
+) -> rusqlite::Result<(u64, bool)> {
     let mut count = 0;
-    if let Some(log) = Log::find(connection, tenant)? {
-        count = log.remove_session(connection, id, left)? as u64;
+    if let Some(entries) = entries {
+        count = entries.session(id, usize::try_from(left).unwrap_or(0))? as u64;
     }
     if left.saturating_sub_unsigned(count) <= 0 {
         return Ok((count, false));
@@ -425,7 +434,9 @@ pub(super) fn history(
     if find.exists([tenant, session])? {
         return Ok(0);
     }
-    log.remove_session(connection, session, sql_limit(limit))
+    let mut entries = EntryRemoval::begin(connection, log)?;
+    let count = entries.session(session, limit)?;
+    entries.finish().map(|()| count)
 }
 
 /// A run of places in a tenant's order.
@@ -455,47 +466,66 @@ fn old_events(connection: &Connection, tenant: &Tenant, after: i64, limit: usize
     let mut found = Found { log: Log::find(connection, &tenant.name)?, runs: Vec::new(), stopped: None };
     let Some(log) = found.log else { return Ok(found) };
     let newest = log.last_place(connection)?;
-    let mut walk = connection.prepare_cached(
-        "SELECT e.id, e.at, s.id IS NOT NULL AND s.ended_at IS NULL
-         FROM events e LEFT JOIN sessions s ON s.tenant = ?1 AND s.id = e.session
-         WHERE e.id BETWEEN ?2 AND ?3 ORDER BY e.id",
-    )?;
-    let mut rows = walk.query(params![tenant.name, log.id(after + 1), log.id(newest - 1)])?;
-    let mut left = limit;
-    for count in 0.. {
-        let Some(row) = rows.next()? else { break };
-        let (place, at, is_kept): (i64, i64, bool) = (log.place(row.get(0)?), row.get(1)?, row.get(2)?);
-        if at >= tenant.before {
-            break;
+    let mut open = OpenSessions::of(connection, &tenant.name)?;
+    let (mut left, mut count) = (limit, 0);
+    let walked = log.walk(connection, (after + 1, newest - 1), Direction::Forward, |entry| {
+        if entry.at >= tenant.before {
+            return Ok(ControlFlow::Break(()));
         }
         if left == 0 || count == EVENTS_LOOKED_AT {
-            found.stopped = Some(place - 1);
-            break;
+            found.stopped = Some(entry.place - 1);
+            return Ok(ControlFlow::Break(()));
         }
-        if is_kept {
-            continue;
+        count += 1;
+        if let Some((session, _)) = entry.session
+            && open.has(session)?
+        {
+            return Ok(ControlFlow::Continue(()));
         }
         left -= 1;
         match found.runs.last_mut() {
-            Some(run) if run.last == place - 1 => run.last = place,
-            _ => found.runs.push(Run { first: place, last: place }),
+            Some(run) if run.last == entry.place - 1 => run.last = entry.place,
+            _ => found.runs.push(Run { first: entry.place, last: entry.place }),
         }
-    }
-    Ok(found)
+        Ok(ControlFlow::Continue(()))
+    });
+    walked.map(|_| found)
 }
 
 /// Removes runs of entries, but for those whose session has been opened again meanwhile.
 fn events(connection: &Connection, tenant: &str, log: Option<Log>, runs: &[Run]) -> rusqlite::Result<u64> {
-    let Some(log) = log.filter(|_| !runs.is_empty()) else { return Ok(0) };
-    let mut remove = connection.prepare_cached(
-        "DELETE FROM events WHERE id BETWEEN ?2 AND ?3 AND NOT EXISTS
-         (SELECT 1 FROM sessions s WHERE s.tenant = ?1 AND s.id = events.session AND s.ended_at IS NULL)",
-    )?;
-    let mut count = 0;
+    let (Some(log), Some(first), Some(last)) = (log, runs.first(), runs.last()) else { return Ok(0) };
+    let mut open = OpenSessions::of(connection, tenant)?;
+    let mut removal = EntryRemoval::begin(connection, log)?;
+    let (mut count, mut sessions) = (0, HashSet::new());
     for run in runs {
-        count += remove.execute(params![tenant, log.id(run.first), log.id(run.last)])? as u64;
-        log.mend_run(connection, run.last + 1)?;
+        count += removal.places((run.first, run.last), |session| open.has(session), &mut sessions)?;
     }
+    removal.forget_stretches(&sessions, (first.first, last.last))?;
+    removal.finish()?;
     log.trim_index(connection)?;
-    Ok(count)
+    Ok(count as u64)
+}
+
+/// Sessions of a tenant, and whether they are there and not ended: each is looked for once.
+struct OpenSessions<'c> {
+    tenant: &'c str,
+    find: CachedStatement<'c>,
+    known: HashMap<String, bool>,
+}
+
+impl<'c> OpenSessions<'c> {
+    fn of(connection: &'c Connection, tenant: &'c str) -> rusqlite::Result<Self> {
+        let sql = "SELECT 1 FROM sessions WHERE tenant = ?1 AND id = ?2 AND ended_at IS NULL";
+        Ok(Self { tenant, find: connection.prepare_cached(sql)?, known: HashMap::new() })
+    }
+
+    fn has(&mut self, session: &str) -> rusqlite::Result<bool> {
+        if let Some(known) = self.known.get(session) {
+            return Ok(*known);
+        }
+        let is_open = self.find.exists([self.tenant, session])?;
+        self.known.insert(session.to_owned(), is_open);
+        Ok(is_open)
+    }
 }

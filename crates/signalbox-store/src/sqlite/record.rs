@@ -1,13 +1,14 @@
 //! What a record of the redo log says: the rows, entries and due work of the commits of one flush, as the tables take them.
 
-use std::collections::BTreeMap;
-
 use rusqlite::types::Null;
-use rusqlite::{Connection, Statement, params};
-use signalbox_wire::id::{AgentId, TenantId};
+use rusqlite::{Connection, params};
+use signalbox_core::event::{Level, NewEvent};
+use signalbox_wire::id::{AgentId, SessionId, TaskId, TenantId};
 use signalbox_wire::time::Timestamp;
 
-use super::log::{Log, block_of, ends_block};
+use super::append::{self, Placed};
+use super::log::{Log, ends_block};
+use super::pending::PlacedEvent;
 use super::statements::Statements;
 use crate::commit::{Commit, DueRow, Holder};
 use crate::schema::{self, Cell, TableId};
@@ -174,22 +175,13 @@ impl From<rusqlite::Error> for Unapplied {
 pub(super) struct Replay<'c> {
     connection: &'c Connection,
     statements: Statements<'c>,
-    add_entry: Statement<'c>,
-    /// The first and last place that was written of each log.
-    written: BTreeMap<i64, (i64, i64)>,
+    /// Entries of the log, which are written in the end.
+    entries: Vec<PlacedEvent>,
 }
 
 impl<'c> Replay<'c> {
     pub(super) fn new(connection: &'c Connection) -> rusqlite::Result<Self> {
-        Ok(Self {
-            connection,
-            statements: Statements::prepare(connection)?,
-            add_entry: connection.prepare(
-                "INSERT OR REPLACE INTO events (id, at, kind, level, session, session_sequence, run, agent, task, data)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-            )?,
-            written: BTreeMap::new(),
-        })
+        Ok(Self { connection, statements: Statements::prepare(connection)?, entries: Vec::new() })
     }
 
     /// Applies one record.
@@ -218,7 +210,7 @@ impl<'c> Replay<'c> {
                 let put = if kind == PUT { Some((reader.integer()?, reader.text()?)) } else { None };
                 Some(self.row(id, tenant, &values, put))
             }
-            ENTRY => self.entry(reader),
+            ENTRY => self.entry(tenant, reader).map(Ok),
             HOLDER => {
                 let (session, agent, created_at) = (reader.text()?, reader.text()?, reader.integer()?);
                 let values = params![tenant, session, agent, created_at];
@@ -268,31 +260,36 @@ impl<'c> Replay<'c> {
         statement.raw_execute().map(|_| ())
     }
 
-    fn entry(&mut self, reader: &mut Reader<'_>) -> Option<rusqlite::Result<()>> {
+    fn entry(&mut self, tenant: &str, reader: &mut Reader<'_>) -> Option<()> {
         let (number, place, at, kind) =
             (reader.integer()?, reader.integer()?, reader.integer()?, reader.text()?);
         let (level, session, sequence) = (reader.integer()?, reader.value()?.text(), reader.integer()?);
         let (agent, task, data) = (reader.value()?.text(), reader.value()?.text(), reader.text()?);
-        let (first, last) = self.written.entry(number).or_insert((place, place));
-        (*first, *last) = ((*first).min(place), (*last).max(place));
-        // Each is a run of its own.
-        let (sequence, run) = (session.map(|_| sequence), session.map(|_| 1));
-        let id = Log::numbered(number).id(place);
-        let values = params![id, at, kind, level, session, sequence, run, agent, task, data];
-        Some(self.add_entry.execute(values).map(|_| ()))
+        let event = NewEvent {
+            kind: kind.to_owned(),
+            level: Level::from_number(level),
+            at: Timestamp::from_micros(at),
+            session: match session {
+                Some(session) => Some((SessionId::parse(session).ok()?, sequence.cast_unsigned())),
+                None => None,
+            },
+            agent: agent.map(AgentId::parse).transpose().ok()?,
+            task: task.map(TaskId::parse).transpose().ok()?,
+            data: data.to_owned(),
+        };
+        let tenant = TenantId::parse(tenant).ok()?;
+        self.entries.push(PlacedEvent { tenant, log: Log::numbered(number), place, event });
+        Some(())
     }
 
-    /// Indexes the blocks of the log that have become full.
-    pub(super) fn finish(self) -> rusqlite::Result<()> {
-        for (number, (first, last)) in self.written {
-            let log = Log::numbered(number);
-            for block in block_of(first)..=block_of(last) {
-                let end = *super::log::places_of(block).end();
-                if ends_block(end) && end <= last {
-                    let about = log.read_block(self.connection, end)?;
-                    log.index_block(self.connection, end, &about)?;
-                }
-            }
+    /// Writes the entries of the log, and indexes its blocks that have become full.
+    pub(super) fn finish(mut self) -> rusqlite::Result<()> {
+        let mut placed: Vec<_> = self.entries.iter().map(Placed::again).collect();
+        append::unwrite(&mut self.statements, &placed)?;
+        append::write(&mut self.statements, &mut placed)?;
+        for entry in self.entries.iter().filter(|entry| ends_block(entry.place)) {
+            let about = entry.log.read_block(self.connection, entry.place)?;
+            entry.log.index_block(self.connection, entry.place, &about)?;
         }
         Ok(())
     }

@@ -9,8 +9,9 @@ pub(super) struct Statements<'c> {
     tables: Vec<TableStatements<'c>>,
     pub(super) begin: Statement<'c>,
     pub(super) commit: Statement<'c>,
-    pub(super) add_event: Statement<'c>,
-    pub(super) add_events: Statement<'c>,
+    pub(super) add_entries: Statement<'c>,
+    pub(super) add_stretch: Statement<'c>,
+    pub(super) add_stretches: Statement<'c>,
     pub(super) add_due: Statement<'c>,
     pub(super) remove_due: Statement<'c>,
     pub(super) clear_capabilities: Statement<'c>,
@@ -20,7 +21,7 @@ pub(super) struct Statements<'c> {
     pub(super) add_payload_use: Statement<'c>,
     pub(super) hash_owner: Statement<'c>,
     pub(super) set_redo_position: Statement<'c>,
-    pub(super) remove_entry: Statement<'c>,
+    pub(super) remove_entries: Statement<'c>,
 }
 
 /// The statements of one table.
@@ -60,8 +61,9 @@ impl<'c> Statements<'c> {
             tables: tables.collect::<rusqlite::Result<_>>()?,
             begin: prepare("BEGIN IMMEDIATE")?,
             commit: prepare("COMMIT")?,
-            add_event: prepare(&add_events(1))?,
-            add_events: prepare(&add_events(EVENTS_AT_ONCE))?,
+            add_entries: prepare("INSERT INTO events (id, at, entries) VALUES (?1, ?2, ?3)")?,
+            add_stretch: prepare(&add_stretches(1))?,
+            add_stretches: prepare(&add_stretches(STRETCHES_AT_ONCE))?,
             add_due: prepare(
                 "INSERT INTO due (tenant, id, kind, lane, due_at, visible_at, leased_by, ends_at, body)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
@@ -85,7 +87,7 @@ impl<'c> Statements<'c> {
                  JOIN json_each(payloads.holds) AS held)
                  INSERT OR IGNORE INTO payload_uses (tenant, session, payload) SELECT ?1, ?2, sha256 FROM named",
             )?,
-            remove_entry: prepare("DELETE FROM events WHERE id = ?1")?,
+            remove_entries: prepare("DELETE FROM events WHERE id BETWEEN ?1 AND ?2")?,
             set_redo_position: prepare(SET_POSITION)?,
             hash_owner: prepare("SELECT tenant, id FROM api_keys WHERE hash = ?1")?,
         })
@@ -108,16 +110,17 @@ pub(super) const CLEAR_SESSION_AGENTS: &str =
 /// Says up to which number the tables have everything. Parameter: the number.
 pub(super) const SET_POSITION: &str = "UPDATE redo_position SET applied = ?1 WHERE id = 1";
 
-/// Entries of the log that one statement adds: each execution costs about as much as adding an entry.
-pub(super) const EVENTS_AT_ONCE: usize = 8;
+/// Stretches of sessions that one statement adds: each execution costs about as much as adding one.
+pub(super) const STRETCHES_AT_ONCE: usize = 8;
 
-/// Parameters, for each entry: id, at, kind, level, session, session_sequence, run, agent, task, data.
-fn add_events(count: usize) -> String {
-    let rows = vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"; count];
+/// Parameters, for each stretch: tenant, session, first, last.
+fn add_stretches(count: usize) -> String {
+    let rows = vec!["(?, ?, ?, ?)"; count];
     // With "or fail" SQLite keeps no journal of the statement, which it would need to undo half of it; whatever
     // fails here undoes the whole transaction anyway.
     format!(
-        "INSERT OR FAIL INTO events (id, at, kind, level, session, session_sequence, run, agent, task, data) VALUES {}",
+        "INSERT OR FAIL INTO event_sessions (tenant, session, first, last) VALUES {}
+         ON CONFLICT (tenant, session, first) DO UPDATE SET last = excluded.last",
         rows.join(", ")
     )
 }

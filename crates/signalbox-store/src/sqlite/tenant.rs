@@ -4,7 +4,7 @@ use rusqlite::{Connection, params};
 use signalbox_wire::id::TenantId;
 
 use super::convert::sql_limit;
-use super::log::Log;
+use super::log::{Log, ROW_ENTRIES};
 use crate::removal::{PARTS, Part, Removed};
 
 /// Removes up to `limit` rows of a tenant.
@@ -47,6 +47,8 @@ fn log(connection: &Connection, tenant: &TenantId, limit: usize) -> rusqlite::Re
     let mut entries = connection.prepare(
         "DELETE FROM events WHERE id IN (SELECT id FROM events WHERE id BETWEEN ?1 AND ?2 LIMIT ?3)",
     )?;
-    let count = entries.execute(params![log.id(0), log.id(i64::MAX), sql_limit(limit)])?;
+    // Each counts as the entries that it has at most.
+    let rows = sql_limit(limit.div_ceil(ROW_ENTRIES));
+    let count = ROW_ENTRIES * entries.execute(params![log.id(0), log.id(i64::MAX), rows])?;
     Ok(count + log.remove_index(connection, limit.saturating_sub(count))?)
 }

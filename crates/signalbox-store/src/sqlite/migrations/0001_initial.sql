@@ -249,19 +249,21 @@ CREATE INDEX due_deliveries_by_lane ON due (tenant, lane, visible_at, leased_by)
 CREATE INDEX due_calls_by_lane ON due (tenant, lane, visible_at, leased_by) WHERE kind = 'call' AND leased_by IS NULL;
 CREATE INDEX due_timers_by_tenant ON due (tenant, visible_at, leased_by) WHERE kind = 'timer' AND leased_by IS NULL;
 
--- The log. An entry's id is its tenant's number times 2^40 plus its place in the tenant's order, so that the
--- log only ever grows at its end.
+-- The log. Entries have places in their tenant's order, and those that are written together are a row: its id is the tenant's
+-- number times 2^40 plus the place of its last entry, so that the log only ever grows at its end. `at` is the moment of its first.
 CREATE TABLE tenant_numbers (
     number INTEGER PRIMARY KEY, tenant TEXT NOT NULL UNIQUE
 );
 
 CREATE TABLE events (
-    id INTEGER PRIMARY KEY, at INTEGER NOT NULL, kind TEXT NOT NULL, level INTEGER NOT NULL,
-    session TEXT, session_sequence INTEGER, run INTEGER, agent TEXT, task TEXT, data TEXT NOT NULL
+    id INTEGER PRIMARY KEY, at INTEGER NOT NULL, entries BLOB NOT NULL
 );
--- Entries of one session that are written together stand next to each other: the index has the first of each run, and `run`
--- how many places from there on may hold the rest of it.
-CREATE INDEX events_by_session ON events (session) WHERE run IS NOT NULL;
+
+-- From which place to which a session has entries among those of others: a row for what is written together.
+CREATE TABLE event_sessions (
+    tenant INTEGER NOT NULL, session TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
+    PRIMARY KEY (tenant, session, first)
+) WITHOUT ROWID;
 
 -- Which entries are about an agent, written once for each full block of the log: an index that took every
 -- entry at once would touch a page of its own for each.
