@@ -184,7 +184,7 @@ impl Server {
             quotas.clone(),
         );
         let stopping = CancellationToken::new();
-        let routes: Router<AppState> = surfaces::routes(&config).into();
+        let routes = surfaces::routes(&config);
         let describe = surfaces::describe(&config);
         let (edge, state, jobs, post) = assemble(
             (&config, &describe),

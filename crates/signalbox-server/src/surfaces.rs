@@ -3,12 +3,13 @@
 
 use std::sync::Arc;
 
+use axum::Router;
 use serde_json::Value;
 use signalbox_wire::fault::Fault;
 use utoipa::openapi::OpenApi;
-use utoipa_axum::router::OpenApiRouter;
 
 use crate::config::Config;
+use crate::http::api_router::ApiRouter;
 use crate::http::docs::{self, Describe};
 use crate::http::fast_path::FastRoute;
 use crate::http::unknown_fields;
@@ -25,8 +26,8 @@ fn served(config: &Config) -> impl Iterator<Item = &'static Description> {
 }
 
 /// The routes of all surfaces that are served.
-pub(crate) fn routes(config: &Config) -> OpenApiRouter<AppState> {
-    merged(served(config))
+pub(crate) fn routes(config: &Config) -> Router<AppState> {
+    merged(served(config)).into_router()
 }
 
 /// The fast routes of all surfaces that are served.
@@ -42,13 +43,13 @@ pub(crate) fn keyless() -> Vec<&'static str> {
 /// What makes the description of what such a server serves.
 pub(crate) fn describe(config: &Config) -> Describe {
     let served: Vec<&'static Description> = served(config).collect();
-    Arc::new(move || merged(served.iter().copied()).split_for_parts().1)
+    Arc::new(move || description(served.iter().copied()))
 }
 
 /// The description of everything that can be served.
 #[must_use]
 pub fn openapi() -> OpenApi {
-    merged(ALL.into_iter()).split_for_parts().1
+    description(ALL.into_iter())
 }
 
 /// What is wrong with a workflow's definition, as a server says that is asked to keep it with `?strict=true`.
@@ -59,13 +60,14 @@ pub fn workflow_faults(definition: &Value) -> Vec<Fault> {
     faults
 }
 
-fn merged(surfaces: impl Iterator<Item = &'static Description>) -> OpenApiRouter<AppState> {
-    let mut routes = OpenApiRouter::with_openapi(docs::empty());
-    for surface in surfaces {
-        routes = routes.merge((surface.routes)());
-    }
-    docs::complete(routes.get_openapi_mut());
-    routes
+fn merged(surfaces: impl Iterator<Item = &'static Description>) -> ApiRouter {
+    surfaces.fold(ApiRouter::new(), |routes, surface| routes.merge((surface.routes)()))
+}
+
+fn description(surfaces: impl Iterator<Item = &'static Description>) -> OpenApi {
+    let mut description = merged(surfaces).describe(docs::empty());
+    docs::complete(&mut description);
+    description
 }
 
 #[cfg(test)]
@@ -86,7 +88,7 @@ mod tests {
     #[test]
     fn every_path_is_under_a_prefix_of_its_surface_and_of_no_other() {
         for surface in ALL {
-            let (_, description) = (surface.routes)().split_for_parts();
+            let description = (surface.routes)().describe(docs::empty());
             assert!(!description.paths.paths.is_empty());
             for path in description.paths.paths.keys() {
                 for other in ALL {

@@ -159,8 +159,25 @@ impl Kept {
     }
 }
 
+/// What follows `serve`, which reads it by itself: a server needs no memory for what the other commands are.
+fn arguments_of_serve() -> Option<Vec<OsString>> {
+    let mut words = std::env::args_os().skip(1);
+    (words.next()? == "serve").then(|| words.collect())
+}
+
 fn main() -> ExitCode {
-    let outcome = match Cli::parse().command {
+    let outcome = match arguments_of_serve() {
+        Some(arguments) => serve::run(arguments, std::future::pending()),
+        None => run(Cli::parse().command),
+    };
+    outcome.unwrap_or_else(|error| {
+        printer::notice(&format!("error: {}", admin::in_words(&error)));
+        if error.is::<admin::Misused>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+    })
+}
+
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
         Command::Serve { arguments } => serve::run(arguments, std::future::pending()),
         Command::Demo(arguments) => demo::run(arguments),
         Command::DemoServer { arguments } => serve::run(arguments, demo::parent_gone()),
@@ -188,11 +205,7 @@ fn main() -> ExitCode {
         Command::Config(asked) => admin::config(&asked),
         Command::Completions(asked) => completions::completions(&asked, &mut whole_command()),
         Command::Reference { page } => reference::print(page, whole_command()),
-    };
-    outcome.unwrap_or_else(|error| {
-        printer::notice(&format!("error: {}", admin::in_words(&error)));
-        if error.is::<admin::Misused>() { ExitCode::from(2) } else { ExitCode::FAILURE }
-    })
+    }
 }
 
 #[cfg(test)]

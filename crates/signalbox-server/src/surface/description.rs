@@ -1,8 +1,7 @@
 //! What a surface says of itself.
 
-use utoipa_axum::router::OpenApiRouter;
-
 use crate::config;
+use crate::http::api_router::ApiRouter;
 use crate::http::fast_path::FastRoute;
 use crate::surface::state::AppState;
 
@@ -15,7 +14,7 @@ pub(crate) struct Description {
     /// Whether it may be called without a key where the operator lets anybody in.
     pub(crate) is_keyless: bool,
     /// Every route.
-    pub(crate) routes: fn() -> OpenApiRouter<AppState>,
+    pub(crate) routes: fn() -> ApiRouter,
     /// The routes that nearly every request takes, which are answered without the router too.
     pub(crate) fast_routes: fn(&AppState) -> Vec<FastRoute>,
 }

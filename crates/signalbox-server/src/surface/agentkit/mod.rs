@@ -7,12 +7,10 @@ mod messages;
 mod pages;
 mod tools;
 
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
-
 use self::agents::{change, read, register, run};
 use self::dead_letters::{discard, redrive};
 use crate::config;
+use crate::http::api_router::{ApiRouter, routes};
 use crate::http::fast_path::FastRoute;
 use crate::surface::description::Description;
 use crate::surface::state::AppState;
@@ -27,8 +25,8 @@ pub(crate) const SURFACE: Description = Description {
 };
 
 /// Every route of this surface.
-fn router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
+fn router() -> ApiRouter {
+    ApiRouter::new()
         .routes(routes!(register::register_agent))
         .routes(routes!(read::list_agents, register::create_agent))
         .routes(routes!(read::get_agent, change::patch_agent, change::deregister_agent))

@@ -10,17 +10,14 @@ mod ssh_keys;
 mod tenants;
 mod usage;
 
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
-
 use self::agents::commands;
 use self::channels::{messages, presence};
 use self::live::{connect, inbox};
 use self::sign_in::{challenge, jwks, verify};
 use self::tenants::{create, get, list, remove};
 use crate::config;
+use crate::http::api_router::{ApiRouter, routes};
 use crate::surface::description::Description;
-use crate::surface::state::AppState;
 
 /// This surface.
 pub(crate) const SURFACE: Description = Description {
@@ -32,8 +29,8 @@ pub(crate) const SURFACE: Description = Description {
 };
 
 /// Every route of this surface.
-fn router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
+fn router() -> ApiRouter {
+    ApiRouter::new()
         .routes(routes!(create::create, list::list))
         .routes(routes!(get::get, tenants::change::change, remove::remove))
         .routes(routes!(usage::usage))

@@ -15,10 +15,8 @@ mod workflows;
 pub use self::workflows::compare::differences;
 pub(crate) use self::workflows::definitions::faults as workflow_faults;
 
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
-
 use crate::config;
+use crate::http::api_router::{ApiRouter, routes};
 use crate::http::fast_path::FastRoute;
 use crate::surface::description::Description;
 use crate::surface::state::AppState;
@@ -33,8 +31,8 @@ pub(crate) const SURFACE: Description = Description {
 };
 
 /// Every route of this surface.
-fn router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
+fn router() -> ApiRouter {
+    ApiRouter::new()
         .routes(routes!(agents::notify::notify_agent))
         .routes(routes!(agents::state::report_state, agents::state::agent_state))
         .routes(routes!(agents::state::agent_history))

@@ -3,12 +3,9 @@
 mod health;
 mod keys;
 
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
-
 use self::keys::{create, list, revoke, rotate};
+use crate::http::api_router::{ApiRouter, routes};
 use crate::surface::description::Description;
-use crate::surface::state::AppState;
 
 /// This surface.
 pub(crate) const SURFACE: Description = Description {
@@ -20,8 +17,8 @@ pub(crate) const SURFACE: Description = Description {
 };
 
 /// Every route of the process.
-fn router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
+fn router() -> ApiRouter {
+    ApiRouter::new()
         .routes(routes!(health::health))
         .routes(routes!(health::ready))
         .routes(routes!(health::metrics))
