@@ -9,10 +9,10 @@ use signalbox_wire::fault::Fault;
 use utoipa::openapi::OpenApi;
 
 use crate::config::Config;
-use crate::http::api_router::ApiRouter;
 use crate::http::docs::{self, Describe};
 use crate::http::fast_path::FastRoute;
 use crate::http::unknown_fields;
+use crate::surface::api_router::ApiRouter;
 use crate::surface::description::Description;
 use crate::surface::state::AppState;
 use crate::surface::{agentkit, artcafe, opscore, process};
@@ -72,7 +72,7 @@ fn description(surfaces: impl Iterator<Item = &'static Description>) -> OpenApi 
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
+    use std::collections::{HashMap, HashSet};
 
     use clap::ValueEnum as _;
     use serde_json::Value;
@@ -97,6 +97,17 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn no_two_schemas_have_one_name() {
+        let mut known: HashMap<String, Value> = HashMap::new();
+        for (name, schema) in merged(ALL.into_iter()).schemas() {
+            let schema = serde_json::to_value(schema).expect("JSON");
+            let first = known.entry(name.clone()).or_insert_with(|| schema.clone());
+            assert_eq!(*first, schema, "{name}");
+        }
+        assert!(known.len() > 100, "{}", known.len());
     }
 
     #[test]

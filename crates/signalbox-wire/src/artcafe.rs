@@ -15,8 +15,8 @@ pub use agent::{
     SampleView,
 };
 pub use channel::{
-    ChannelBody, ChannelList, ChannelMessageList, ChannelMessageView, ChannelPatch, ChannelView,
-    PresenceView, PublishAccepted, PublishBody, RetentionBody, RetentionView, SubscriberView,
+    ChannelBody, ChannelList, ChannelMessageList, ChannelMessageView, ChannelPatch, ChannelRetentionBody,
+    ChannelRetentionView, ChannelView, PresenceView, PublishAccepted, PublishBody, SubscriberView,
 };
 pub use command::{
     COMMAND_TIMEOUT_MAX_S, COMMAND_TIMEOUT_S, CancelCommandBody, CommandAccepted, CommandBody, CommandList,

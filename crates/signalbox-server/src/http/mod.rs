@@ -3,7 +3,6 @@
 
 mod access;
 pub(crate) mod answered;
-pub(crate) mod api_router;
 pub(crate) mod body;
 pub(crate) mod context;
 pub(crate) mod docs;

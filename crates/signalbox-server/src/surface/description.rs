@@ -1,8 +1,8 @@
 //! What a surface says of itself.
 
 use crate::config;
-use crate::http::api_router::ApiRouter;
 use crate::http::fast_path::FastRoute;
+use crate::surface::api_router::ApiRouter;
 use crate::surface::state::AppState;
 
 /// A surface, in its own words. `surfaces.rs` lists them all.

@@ -3,6 +3,7 @@
 
 mod absent;
 pub(crate) mod agentkit;
+pub(crate) mod api_router;
 pub(crate) mod artcafe;
 pub(crate) mod description;
 pub(crate) mod opscore;

@@ -17,7 +17,7 @@ const MAX_AGE_S: u64 = 10 * 366 * 24 * 3_600;
 
 /// How much of its history a channel keeps.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct RetentionBody {
+pub struct ChannelRetentionBody {
     /// The newest messages, so many; 10,000 where it is not said. With 0 the channel is live only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 0, maximum = 1_000_000)]
@@ -40,7 +40,7 @@ pub struct ChannelBody {
     pub description: Option<String>,
     /// How much of its history is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub retention: Option<RetentionBody>,
+    pub retention: Option<ChannelRetentionBody>,
 }
 
 /// `PATCH /api/v1/channels/{channel_id}`; what is not given stays.
@@ -52,12 +52,12 @@ pub struct ChannelPatch {
     pub description: Option<Option<String>>,
     /// How much of its history is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub retention: Option<RetentionBody>,
+    pub retention: Option<ChannelRetentionBody>,
 }
 
 /// How much of its history a channel keeps, as it is shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct RetentionView {
+pub struct ChannelRetentionView {
     /// The newest messages, so many.
     pub max_messages: u64,
     /// Seconds that a message is kept.
@@ -75,7 +75,7 @@ pub struct ChannelView {
     /// What it is for.
     pub description: Option<String>,
     /// How much of its history is kept.
-    pub retention: RetentionView,
+    pub retention: ChannelRetentionView,
     /// The sequence of its newest message; 0 where there has been none.
     pub last_sequence: u64,
     /// When it was made.

@@ -10,8 +10,8 @@ mod tools;
 use self::agents::{change, read, register, run};
 use self::dead_letters::{discard, redrive};
 use crate::config;
-use crate::http::api_router::{ApiRouter, routes};
 use crate::http::fast_path::FastRoute;
+use crate::surface::api_router::{ApiRouter, routes};
 use crate::surface::description::Description;
 use crate::surface::state::AppState;
 

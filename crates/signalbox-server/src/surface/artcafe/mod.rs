@@ -16,7 +16,7 @@ use self::live::{connect, inbox};
 use self::sign_in::{challenge, jwks, verify};
 use self::tenants::{create, get, list, remove};
 use crate::config;
-use crate::http::api_router::{ApiRouter, routes};
+use crate::surface::api_router::{ApiRouter, routes};
 use crate::surface::description::Description;
 
 /// This surface.

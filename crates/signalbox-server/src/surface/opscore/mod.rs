@@ -16,8 +16,8 @@ pub use self::workflows::compare::differences;
 pub(crate) use self::workflows::definitions::faults as workflow_faults;
 
 use crate::config;
-use crate::http::api_router::{ApiRouter, routes};
 use crate::http::fast_path::FastRoute;
+use crate::surface::api_router::{ApiRouter, routes};
 use crate::surface::description::Description;
 use crate::surface::state::AppState;
 

@@ -4,7 +4,7 @@ mod health;
 mod keys;
 
 use self::keys::{create, list, revoke, rotate};
-use crate::http::api_router::{ApiRouter, routes};
+use crate::surface::api_router::{ApiRouter, routes};
 use crate::surface::description::Description;
 
 /// This surface.

@@ -14,7 +14,7 @@ use signalbox_bus::Subject;
 use signalbox_core::Rejected;
 use signalbox_core::channel::{Channel, ChannelRetention};
 use signalbox_store::Store;
-use signalbox_wire::artcafe::{ChannelView, RetentionBody, RetentionView};
+use signalbox_wire::artcafe::{ChannelRetentionBody, ChannelRetentionView, ChannelView};
 use signalbox_wire::fault::Fault;
 use signalbox_wire::id::{ChannelId, TenantId};
 
@@ -45,7 +45,7 @@ fn check_name(tenant: &TenantId, name: &str) -> Result<(), Refusal> {
         .map_err(|fault| vec![Fault::new("/name", fault.to_string())].into())
 }
 
-fn retention(asked: Option<&RetentionBody>) -> ChannelRetention {
+fn retention(asked: Option<&ChannelRetentionBody>) -> ChannelRetention {
     let default = ChannelRetention::default();
     let asked = asked.cloned().unwrap_or_default();
     ChannelRetention {
@@ -59,7 +59,7 @@ fn view(channel: &Channel) -> ChannelView {
         channel_id: channel.id.clone(),
         name: channel.name.clone(),
         description: channel.description.clone(),
-        retention: RetentionView {
+        retention: ChannelRetentionView {
             max_messages: channel.retention.max_messages,
             max_age_s: channel.retention.max_age.as_secs(),
         },

@@ -4,6 +4,8 @@
 use axum::Router;
 use axum::routing::{MethodFilter, MethodRouter};
 use utoipa::openapi::{HttpMethod, OpenApi};
+#[cfg(test)]
+use utoipa::openapi::{RefOr, Schema};
 use utoipa_axum::PathItemExt as _;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 
@@ -26,7 +28,7 @@ pub(crate) struct PathRoutes {
 /// The operations of one path, by their handlers, each with `#[utoipa::path]`.
 macro_rules! routes {
     ($($first:ident $(:: $rest:ident)*),+ $(,)?) => {{
-        let routes = $crate::http::api_router::PathRoutes::new(|| {
+        let routes = $crate::surface::api_router::PathRoutes::new(|| {
             ::utoipa_axum::routes!($($first $(:: $rest)*),+)
         });
         $(
@@ -81,6 +83,12 @@ impl ApiRouter {
     /// The routes.
     pub(crate) fn into_router(self) -> Router<AppState> {
         self.router
+    }
+
+    /// The schemas that the handlers name, each as often as it is named.
+    #[cfg(test)]
+    pub(crate) fn schemas(&self) -> impl Iterator<Item = (String, RefOr<Schema>)> {
+        self.describe.iter().flat_map(|routes| routes().0)
     }
 
     /// Adds to a description what the handlers say of themselves.
