@@ -240,7 +240,7 @@ impl<'c> Batch<'c> {
         {
             return Ok(());
         }
-        let table = self.statements.table(TableId::of(key));
+        let table = self.statements.table(TableId::of(key))?;
         let statement = match way {
             Way::Insert | Way::Replace => &mut table.insert,
             Way::Update => &mut table.update,
@@ -265,7 +265,7 @@ impl<'c> Batch<'c> {
     }
 
     fn remove_row(&mut self, tenant: &TenantId, key: &Key) -> rusqlite::Result<()> {
-        let remove = &mut self.statements.table(TableId::of(key)).remove;
+        let remove = &mut self.statements.table(TableId::of(key))?.remove;
         bind_key(remove, tenant, key)?;
         remove.raw_execute().map(|_| ())
     }
@@ -325,7 +325,7 @@ impl<'c> Batch<'c> {
         if let Some(version) = cache.version(tenant, key) {
             return Ok(Some(version));
         }
-        let statement = &mut self.statements.table(TableId::of(key)).version;
+        let statement = &mut self.statements.table(TableId::of(key))?.version;
         bind_key(statement, tenant, key)?;
         let mut rows = statement.raw_query();
         rows.next()?.map(|row| row.get(0)).transpose()

@@ -243,7 +243,7 @@ impl<'c> Replay<'c> {
         values: &[Value<'_>],
         put: Option<(i64, &str)>,
     ) -> rusqlite::Result<()> {
-        let statements = self.statements.table(table);
+        let statements = self.statements.table(table)?;
         let statement = if put.is_some() { &mut statements.put } else { &mut statements.remove };
         statement.raw_bind_parameter(1, tenant)?;
         for (parameter, value) in (2..).zip(values) {

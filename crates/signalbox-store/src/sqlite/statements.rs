@@ -4,9 +4,10 @@ use rusqlite::{Connection, PrepFlags, Statement};
 
 use crate::schema::{Cell, Table, TableId};
 
-/// The writer's statements, prepared once.
+/// The writer's statements, prepared once; those of a table when it is first written.
 pub(super) struct Statements<'c> {
-    tables: Vec<TableStatements<'c>>,
+    connection: &'c Connection,
+    tables: [Option<TableStatements<'c>>; TableId::ALL.len()],
     pub(super) begin: Statement<'c>,
     pub(super) commit: Statement<'c>,
     pub(super) add_entries: Statement<'c>,
@@ -40,25 +41,33 @@ pub(super) struct TableStatements<'c> {
     pub(super) version: Statement<'c>,
 }
 
-impl<'c> Statements<'c> {
-    /// Prepares them all.
-    pub(super) fn prepare(connection: &'c Connection) -> rusqlite::Result<Self> {
-        // Statements that are kept must be marked so: they would take up the small memory that SQLite sets aside
-        // for what is made and dropped with each execution.
-        let prepare = |sql: &str| connection.prepare_with_flags(sql, PrepFlags::SQLITE_PREPARE_PERSISTENT);
-        let tables = TableId::ALL.iter().map(|id| {
-            let table = id.table();
-            Ok(TableStatements {
-                insert: prepare(&insert(table))?,
-                update: prepare(&update(table))?,
-                rewrite: prepare(&rewrite(table))?,
-                put: prepare(&put(table))?,
-                remove: prepare(&remove(table))?,
-                version: prepare(&select("version", table))?,
-            })
-        });
+impl<'c> TableStatements<'c> {
+    fn prepare(connection: &'c Connection, table: &'static Table) -> rusqlite::Result<Self> {
+        let prepare = |sql: String| prepare(connection, &sql);
         Ok(Self {
-            tables: tables.collect::<rusqlite::Result<_>>()?,
+            insert: prepare(insert(table))?,
+            update: prepare(update(table))?,
+            rewrite: prepare(rewrite(table))?,
+            put: prepare(put(table))?,
+            remove: prepare(remove(table))?,
+            version: prepare(select("version", table))?,
+        })
+    }
+}
+
+/// Statements that are kept must be marked so: they would take up the small memory that SQLite sets aside for what is made and
+/// dropped with each execution.
+fn prepare<'c>(connection: &'c Connection, sql: &str) -> rusqlite::Result<Statement<'c>> {
+    connection.prepare_with_flags(sql, PrepFlags::SQLITE_PREPARE_PERSISTENT)
+}
+
+impl<'c> Statements<'c> {
+    /// Prepares those that belong to no table.
+    pub(super) fn prepare(connection: &'c Connection) -> rusqlite::Result<Self> {
+        let prepare = |sql: &str| prepare(connection, sql);
+        Ok(Self {
+            connection,
+            tables: [const { None }; TableId::ALL.len()],
             begin: prepare("BEGIN IMMEDIATE")?,
             commit: prepare("COMMIT")?,
             add_entries: prepare("INSERT INTO events (id, at, entries) VALUES (?1, ?2, ?3)")?,
@@ -94,8 +103,12 @@ impl<'c> Statements<'c> {
     }
 
     /// The statements of one table.
-    pub(super) fn table(&mut self, id: TableId) -> &mut TableStatements<'c> {
-        &mut self.tables[id as usize]
+    pub(super) fn table(&mut self, id: TableId) -> rusqlite::Result<&mut TableStatements<'c>> {
+        let statements = &mut self.tables[id as usize];
+        Ok(match statements {
+            Some(statements) => statements,
+            None => statements.insert(TableStatements::prepare(self.connection, id.table())?),
+        })
     }
 }
 
