@@ -28,12 +28,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
-use mimalloc::MiMalloc;
+// Requests allocate on one thread what another frees; an allocator that makes that cheap takes the place of the C library's, for
+// SQLite too. Rust's own allocations go to it by `malloc`, which is shorter than its way for any alignment.
+use mimalloc as _;
 use signalbox_server::backup::Parts;
-
-/// Requests allocate on one thread what another frees; this allocator makes that cheap.
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// What the help of the whole ends with.
 const CODES: &str = "Exit codes: 0 done; 1 refused, or not to be asked; 2 misused; and of 'sessions watch', 'sessions \

@@ -13,6 +13,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use quick_cache::DefaultHashBuilder;
 use signalbox_core::breaker::{Breaker, Permission};
 use signalbox_core::due::Lane;
 use signalbox_store::DueKind;
@@ -54,8 +55,8 @@ pub(crate) struct Room {
 #[derive(Default)]
 struct State {
     in_flight: usize,
-    tenants: HashMap<TenantId, usize>,
-    lanes: HashMap<(TenantId, Lane), LaneState>,
+    tenants: HashMap<TenantId, usize, DefaultHashBuilder>,
+    lanes: HashMap<(TenantId, Lane), LaneState, DefaultHashBuilder>,
     /// Lanes for which something may wait in the store: what is new goes behind it.
     backlog: HashSet<(TenantId, Lane)>,
     /// Something was refused because the room was short, not because its lane was full.

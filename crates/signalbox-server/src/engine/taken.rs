@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
+use quick_cache::DefaultHashBuilder;
 use signalbox_core::Decision;
 use signalbox_core::decision::{Row, Write};
 use signalbox_core::due::DueJob;
@@ -45,7 +46,7 @@ struct Inner {
 
 #[derive(Default)]
 struct State {
-    kept: HashMap<TakenId, Taken>,
+    kept: HashMap<TakenId, Taken, DefaultHashBuilder>,
     /// In the order in which they are written, those that are gone included.
     queue: VecDeque<(Timestamp, TakenId)>,
 }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::RwLock;
+use quick_cache::DefaultHashBuilder;
 use signalbox_core::quota::{Limit, TenantLimits, UsageDay};
 use signalbox_store::{Counted, Store, StoreError};
 use signalbox_wire::id::TenantId;
@@ -50,7 +51,7 @@ struct Inner {
     store: Store,
     /// What holds where a tenant has no limit of its own.
     defaults: TenantLimits,
-    accounts: RwLock<HashMap<TenantId, Arc<Account>>>,
+    accounts: RwLock<HashMap<TenantId, Arc<Account>, DefaultHashBuilder>>,
 }
 
 /// What a tenant took on a day and has not been added to the store.
