@@ -46,6 +46,7 @@ pub(crate) fn counted(context: &Context, addr: SocketAddr, template: Template, c
 pub(crate) fn counted_of(context: &Context, addr: SocketAddr, template: &Arc<Template>, count: u64) -> Plan {
     Plan {
         addr,
+        others: Vec::new(),
         template: Arc::clone(template),
         connections: CONNECTIONS,
         threads: context.client_threads,

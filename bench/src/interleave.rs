@@ -83,6 +83,7 @@ pub(crate) fn plan(
 ) -> Plan {
     Plan {
         addr,
+        others: Vec::new(),
         template: Arc::clone(template),
         connections,
         threads: context.client_threads,

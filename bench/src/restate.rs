@@ -171,6 +171,7 @@ impl Restate {
     async fn warm_up(&self) -> anyhow::Result<()> {
         let plan = Plan {
             addr: self.ingress,
+            others: Vec::new(),
             template: Arc::new(self.job(1)?),
             connections: WARM_UP_CONNECTIONS,
             threads: 1,

@@ -18,6 +18,7 @@ mod reads;
 mod reconnect_storm;
 mod registrations;
 mod reports;
+mod reports_nodes;
 mod reports_postgres;
 mod reports_sqlite;
 mod run_delivery;
@@ -48,6 +49,8 @@ pub(crate) enum Case {
     ReportsSqlite,
     /// Durable state reports on PostgreSQL against a JSON handler that keeps nothing.
     ReportsPostgres,
+    /// Durable state reports through two nodes on one PostgreSQL, against one node.
+    ReportsNodes,
     /// Reads of an agent's state against a line of text.
     Reads,
     /// Durable registrations against a JSON handler that keeps nothing.
@@ -105,6 +108,7 @@ impl Case {
             Self::Control => Box::pin(control::measure(context)).await,
             Self::ReportsSqlite => Box::pin(reports_sqlite::measure(context)).await,
             Self::ReportsPostgres => Box::pin(reports_postgres::measure(context)).await,
+            Self::ReportsNodes => Box::pin(reports_nodes::measure(context)).await,
             Self::Reads => Box::pin(reads::measure(context)).await,
             Self::Registrations => Box::pin(registrations::measure(context)).await,
             Self::RunDelivery => Box::pin(run_delivery::measure(context)).await,

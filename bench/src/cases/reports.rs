@@ -97,7 +97,7 @@ async fn was_kept(signalbox: &Signalbox, ids: &Ids) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn postgres_facts(postgres: &Postgres) -> Vec<Fact> {
+pub(super) fn postgres_facts(postgres: &Postgres) -> Vec<Fact> {
     let mut facts = vec![Fact::new(
         "Signalbox, durability",
         "PostgreSQL as the server uses it by default; its own settings are below",

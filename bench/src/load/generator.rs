@@ -36,6 +36,8 @@ pub(crate) type Pick = fn(&[u8]) -> Option<String>;
 #[derive(Clone)]
 pub(crate) struct Plan {
     pub(crate) addr: SocketAddr,
+    /// Further servers of the same: connections go to all in turn, as behind a round robin.
+    pub(crate) others: Vec<SocketAddr>,
     pub(crate) template: Arc<Template>,
     pub(crate) connections: usize,
     pub(crate) threads: usize,
@@ -110,10 +112,11 @@ impl Window {
 fn connect(plan: &Plan) -> anyhow::Result<Vec<Vec<TcpStream>>> {
     let threads = plan.threads.clamp(1, plan.connections.max(1));
     let mut shares: Vec<Vec<TcpStream>> = (0..threads).map(|_| Vec::new()).collect();
+    let addrs: Vec<&SocketAddr> = std::iter::once(&plan.addr).chain(&plan.others).collect();
     for number in 0..plan.connections {
-        let stream = TcpStream::connect_timeout(&plan.addr, CONNECT_WITHIN).with_context(|| {
-            format!("connection {number} of {} to {} failed", plan.connections, plan.addr)
-        })?;
+        let addr = addrs[number % addrs.len()];
+        let stream = TcpStream::connect_timeout(addr, CONNECT_WITHIN)
+            .with_context(|| format!("connection {number} of {} to {addr} failed", plan.connections))?;
         stream.set_nodelay(true)?;
         stream.set_nonblocking(true)?;
         shares[number % threads].push(stream);
@@ -196,7 +199,17 @@ mod tests {
 
     fn plan(addr: SocketAddr, path: &str, extent: Extent) -> Plan {
         let template = Arc::new(Template::new("GET", path, None, None, None).unwrap());
-        Plan { addr, template, connections: 8, threads: 2, extent, first_ticket: 5, pick: None, ends: None }
+        Plan {
+            addr,
+            others: Vec::new(),
+            template,
+            connections: 8,
+            threads: 2,
+            extent,
+            first_ticket: 5,
+            pick: None,
+            ends: None,
+        }
     }
 
     #[tokio::test]

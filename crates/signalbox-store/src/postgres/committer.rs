@@ -2,8 +2,10 @@
 //!
 //! A decision that conflicts answers so and the rest goes on. A fault that lies in one decision is found by
 //! halving the batch; any other fault answers `Unavailable` to all in it. The task outlives every fault and
-//! connects again by itself; while it cannot, whoever asks is told at once.
+//! connects again by itself; while it cannot, whoever asks is told at once. Where other processes commit for the same
+//! tenants, it takes hold of those first and then what waits: a batch grows while it waits for another process's.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -64,6 +66,8 @@ pub(super) struct Committer {
     pub(super) strangers: Arc<Strangers>,
     pub(super) batch_max: usize,
     pub(super) jobs: mpsc::Receiver<Job>,
+    /// Decisions that came while tenants were waited for which are not theirs: the next batch begins with them.
+    pub(super) aside: VecDeque<Job>,
 }
 
 /// Why a batch came to nothing.
@@ -124,6 +128,9 @@ impl Committer {
     /// `false` when nothing will follow.
     async fn take(&mut self, link: &mut Link, asked: &mut Vec<Asked>) -> bool {
         let first = loop {
+            if let Some(job) = self.aside.pop_front() {
+                break Some(job);
+            }
             let Link::Down { next, .. } = link else { break self.jobs.recv().await };
             let next = *next;
             tokio::select! {
@@ -144,7 +151,7 @@ impl Committer {
             if asked.len() >= self.batch_max || bytes >= BATCH_BYTES_MAX {
                 return true;
             }
-            job = match self.jobs.try_recv() {
+            job = match self.aside.pop_front().map_or_else(|| self.jobs.try_recv(), Ok) {
                 Ok(job) => Some(job),
                 Err(mpsc::error::TryRecvError::Empty) => return true,
                 Err(mpsc::error::TryRecvError::Disconnected) => None,
@@ -170,27 +177,77 @@ impl Committer {
     }
 
     /// Writes a batch and answers everybody in it; gives back the connection for the next one.
-    async fn serve(&self, mut link: Link, mut asked: Vec<Asked>) -> Link {
+    async fn serve(&mut self, mut link: Link, mut asked: Vec<Asked>) -> Link {
         asked.retain(|asked| !asked.answer.is_closed());
         if let Link::Up(writer) = &link
             && writer.is_closed()
         {
             self.connect(&mut link).await;
         }
-        let mut batches = vec![asked];
+        let mut batches = match &mut link {
+            Link::Up(writer) => match self.gather(writer, &mut asked).await {
+                Ok(()) => vec![asked],
+                Err(Failure::Undone(error)) => self.undone(asked, &error),
+                Err(Failure::Broken(reason)) => {
+                    link = down(self.broken(asked, reason));
+                    Vec::new()
+                }
+            },
+            Link::Down { .. } => vec![asked],
+        };
         while let Some(batch) = batches.pop() {
+            // Everybody may have gone.
+            if batch.is_empty() {
+                continue;
+            }
             match &mut link {
                 Link::Down { reason, .. } => refuse(batch, reason),
                 Link::Up(writer) => match self.write(writer, batch).await {
                     Ok(halves) => batches.extend(halves),
-                    Err(reason) => {
-                        let wait = RECONNECT.0;
-                        link = Link::Down { next: Instant::now(), wait, reason };
-                    }
+                    Err(reason) => link = down(reason),
                 },
             }
         }
         link
+    }
+
+    /// Where other processes commit for the tenants of a batch as well, takes hold of them and adds what has come until
+    /// then: else each process would write what it had when it began to wait for the other.
+    async fn gather(&mut self, writer: &mut Writer, asked: &mut Vec<Asked>) -> Result<(), Failure> {
+        let commits: Vec<&Commit> = asked.iter().map(|asked| &*asked.commit).collect();
+        if !writer.has_company(&commits) {
+            return Ok(());
+        }
+        if let Err(error) = self.bounded(writer.hold(&commits)).await? {
+            return match self.give_up(writer, error).await {
+                // The batch takes hold of them itself, and that is tried again.
+                Failure::Undone(error) if fault::is_of_the_moment(&error) => Ok(()),
+                failure => Err(failure),
+            };
+        }
+        self.take_more(writer, asked);
+        asked.retain(|asked| !asked.answer.is_closed());
+        if asked.is_empty() {
+            self.bounded(writer.undo()).await?.map_err(|error| lost(&error))?;
+        }
+        Ok(())
+    }
+
+    /// Takes what waits for the tenants that are held, and puts aside what is for others.
+    fn take_more(&mut self, writer: &Writer, asked: &mut Vec<Asked>) {
+        let mut bytes: usize = asked.iter().map(|asked| asked.commit.size_bytes()).sum();
+        let most = self.batch_max;
+        while asked.len() < most && self.aside.len() < most && bytes < BATCH_BYTES_MAX {
+            match self.jobs.try_recv() {
+                Ok(Job::Commit(commit, answer)) if writer.holds(&commit.tenant) => {
+                    bytes += commit.size_bytes();
+                    asked.push(Asked { commit, answer });
+                }
+                Ok(Job::Close) => self.jobs.close(),
+                Ok(job) => self.aside.push_back(job),
+                Err(_) => return,
+            }
+        }
     }
 
     /// Writes one batch. Answers the halves of one that must be tried in parts; an error when the connection
@@ -217,15 +274,18 @@ impl Committer {
                     attempts += 1;
                 }
                 Err(Failure::Undone(error)) => return Ok(self.undone(batch, &error)),
-                Err(Failure::Broken(reason)) => {
-                    self.cache.clear();
-                    self.lost.add(batch.iter().flat_map(|asked| asked.commit.born_leases()));
-                    let error = StoreError::Unavailable(reason);
-                    refuse(batch, &error);
-                    return Err(error);
-                }
+                Err(Failure::Broken(reason)) => return Err(self.broken(batch, reason)),
             }
         }
+    }
+
+    /// Refuses a batch of which it is not known what has become.
+    fn broken(&self, batch: Vec<Asked>, reason: String) -> StoreError {
+        self.cache.clear();
+        self.lost.add(batch.iter().flat_map(|asked| asked.commit.born_leases()));
+        let error = StoreError::Unavailable(reason);
+        refuse(batch, &error);
+        error
     }
 
     fn undone(&self, mut batch: Vec<Asked>, error: &Error) -> Vec<Vec<Asked>> {
@@ -331,7 +391,7 @@ impl Committer {
     }
 
     /// Leaves the connection outside any transaction, or finds that it is of no more use.
-    async fn give_up(&self, writer: &Writer, error: Error) -> Failure {
+    async fn give_up(&self, writer: &mut Writer, error: Error) -> Failure {
         let is_answer = error.as_db_error().is_some() || fault::is_of_the_data(&error);
         if writer.is_closed() || !is_answer {
             return lost(&error);
@@ -351,6 +411,10 @@ impl Committer {
 fn decide<'a>(commits: &[&'a Commit], found: &mut Found<'a>) -> Outcome<'a> {
     let versions = std::mem::take(&mut found.versions);
     batch::decide(commits.iter().copied(), versions, &found.held)
+}
+
+fn down(reason: StoreError) -> Link {
+    Link::Down { next: Instant::now(), wait: RECONNECT.0, reason }
 }
 
 fn lost(error: &Error) -> Failure {

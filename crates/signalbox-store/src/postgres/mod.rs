@@ -31,6 +31,7 @@ mod tenant;
 mod tests;
 mod writer;
 
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -120,6 +121,7 @@ pub(crate) async fn open(
         strangers,
         batch_max: options.batch_max.max(1),
         jobs,
+        aside: VecDeque::new(),
     };
     let pool = Pool::new(target)?;
     Ok(Arc::new(Postgres {

@@ -83,6 +83,13 @@ async fn run(pool: Pool, mut asked: mpsc::UnboundedReceiver<Ask>) {
         if asked.recv_many(&mut asks, ASKED_MAX).await == 0 {
             return;
         }
+        // Those whom one commit has answered go on, and ask, at the same time: all who are awake ask before the read.
+        tokio::task::yield_now().await;
+        while asks.len() < ASKED_MAX
+            && let Ok(ask) = asked.try_recv()
+        {
+            asks.push(ask);
+        }
         let pool = pool.clone();
         tokio::spawn(async move {
             answer(&pool, asks).await;

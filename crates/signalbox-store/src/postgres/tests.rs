@@ -257,17 +257,21 @@ async fn a_row_removed_by_other_hands_is_not_taken_for_written() {
     server.end().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_value_that_cannot_be_stored_fails_alone() {
-    let Some(server) = Server::new().await else { return };
-    let store = server.store(1).await;
-    // Longer than an entry of an index can be, and not to be compressed.
+/// Longer than an entry of an index can be, and not to be compressed.
+fn unfit_for_an_index() -> String {
     let mut seed = 1_u64;
     let letters = std::iter::repeat_with(|| {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         char::from(b'a' + u8::try_from((seed >> 33) % 26).expect("small"))
     });
-    let long: String = letters.take(20_000).collect();
+    letters.take(20_000).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_value_that_cannot_be_stored_fails_alone() {
+    let Some(server) = Server::new().await else { return };
+    let store = server.store(1).await;
+    let long = unfit_for_an_index();
     let commits = (0..40).map(|number| {
         let (store, capability) = (store.clone(), if number == 17 { long.clone() } else { "c".to_owned() });
         tokio::spawn(async move {
@@ -408,13 +412,19 @@ async fn a_database_that_is_not_there_is_told_without_the_password() {
     server.end().await;
 }
 
-/// A way to the server that passes a COMMIT on, then ends before its answer comes back. Answers the URL through it.
-async fn way_that_loses_the_answer(server: &Server) -> (String, Arc<AtomicBool>) {
+/// A place between a store and the server: where it listens, the URL through it, and where the server is.
+async fn between(server: &Server) -> (TcpListener, String, String) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let (rest, place) = server.url.rsplit_once('@').expect("a user");
     let (target, database) = place.split_once('/').expect("a database");
     let url = format!("{rest}@{}/{database}", listener.local_addr().expect("bound"));
-    let (target, is_armed) = (target.to_owned(), Arc::new(AtomicBool::new(false)));
+    (listener, url, target.to_owned())
+}
+
+/// A way to the server that passes a COMMIT on, then ends before its answer comes back. Answers the URL through it.
+async fn way_that_loses_the_answer(server: &Server) -> (String, Arc<AtomicBool>) {
+    let (listener, url, target) = between(server).await;
+    let is_armed = Arc::new(AtomicBool::new(false));
     let armed = Arc::clone(&is_armed);
     tokio::spawn(async move {
         while let Ok((client, _)) = listener.accept().await {
@@ -441,6 +451,39 @@ async fn way_that_loses_the_answer(server: &Server) -> (String, Arc<AtomicBool>)
                             let said = &back[..count.unwrap_or(0)];
                             if said.is_empty() || client.write_all(said).await.is_err() { return }
                         }
+                    }
+                }
+            });
+        }
+    });
+    (url, is_armed)
+}
+
+/// A way to the server that stands still when the server has answered that a tenant is held. Answers the URL through it.
+async fn way_that_freezes(server: &Server) -> (String, Arc<AtomicBool>) {
+    let (listener, url, target) = between(server).await;
+    let is_armed = Arc::new(AtomicBool::new(false));
+    let armed = Arc::clone(&is_armed);
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let (target, armed) = (target.clone(), Arc::clone(&armed));
+            tokio::spawn(async move {
+                let mut behind = TcpStream::connect(&target).await.expect("a server");
+                let (mut there, mut back) = (vec![0; 65_536], vec![0; 65_536]);
+                loop {
+                    let (count, to, said) = tokio::select! {
+                        count = client.read(&mut there) => (count.unwrap_or(0), &mut behind, &there),
+                        count = behind.read(&mut back) => {
+                            let count = count.unwrap_or(0);
+                            let is_held = back[..count].windows(7).any(|word| word == b"default");
+                            if is_held && armed.swap(false, Ordering::Relaxed) {
+                                std::future::pending::<()>().await;
+                            }
+                            (count, &mut client, &back)
+                        }
+                    };
+                    if count == 0 || to.write_all(&said[..count]).await.is_err() {
+                        return;
                     }
                 }
             });
@@ -759,5 +802,180 @@ async fn a_session_that_another_node_changed_is_brought_up_to_what_is_committed(
         assert_eq!(read(&stores[1]).await, whole, "step {version}");
         assert_eq!(read(&stores[1]).await, whole, "step {version}, as it is held");
     }
+    server.end().await;
+}
+
+/// Two nodes that know of each other's commits.
+async fn company(server: &Server, patience: Duration) -> [Store; 2] {
+    let stores = [server.patient_store(1, patience).await, server.patient_store(2, patience).await];
+    meet(server, &stores).await;
+    stores
+}
+
+/// Lets two nodes know of each other's commits: those of six agents, and of `a`.
+async fn meet(server: &Server, stores: &[Store; 2]) {
+    // New agents, of which no node remembers anything.
+    for number in 0..6 {
+        count_up(&stores[number % 2], &format!("met-{number}")).await.expect("counted");
+    }
+    count_up(&stores[0], "a").await.expect("counted");
+    let sql = "SELECT count(*) FROM tenant_locks WHERE writer IS NULL";
+    assert_eq!(server.beside.query_one(sql, &[]).await.expect("read").get::<_, i64>(0), 1, "they have met");
+}
+
+/// Waits until a node waits for a tenant that somebody else holds.
+async fn waits_for_a_tenant(server: &Server) {
+    let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+        AND wait_event_type = 'Lock' AND application_name LIKE 'signalbox%'";
+    let is_there = async {
+        while server.beside.query_one(sql, &[]).await.expect("read").get::<_, i64>(0) == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(DEADLINE, is_there).await.expect("it waits");
+}
+
+/// Waits until so many decisions wait for the writer.
+async fn queued(store: &Store, count: u64) {
+    let is_there = async {
+        while store.figures().queued < count {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(DEADLINE, is_there).await.expect("they wait");
+}
+
+const HOLD: &str = "BEGIN; SELECT 1 FROM tenant_locks WHERE tenant = 'default' FOR UPDATE";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_comes_while_another_node_holds_the_tenant_goes_into_one_batch() {
+    let Some(server) = Server::new().await else { return };
+    let [store, _other] = company(&server, Duration::from_secs(10)).await;
+    let elsewhere = TenantId::parse("elsewhere").expect("valid");
+    count_up_in(&store, &elsewhere, "a").await.expect("counted");
+    // What is for another tenant goes into the next one.
+    for (round, others, batches) in [(1, 0, 1), (2, 3, 2)] {
+        server.beside.batch_execute(HOLD).await.expect("held");
+        let before = store.figures();
+        let count = |tenant: &TenantId, number: u64| {
+            let (store, tenant, id) = (store.clone(), tenant.clone(), format!("agent-{round}-{number}"));
+            tokio::spawn(async move { count_up_in(&store, &tenant, &id).await })
+        };
+        let mut counts = vec![count(&tenant(), 0)];
+        waits_for_a_tenant(&server).await;
+        counts.extend((1..=10).map(|number| count(&tenant(), number)));
+        counts.extend((0..others).map(|number| count(&elsewhere, number)));
+        counts.extend((11..20).map(|number| count(&tenant(), number)));
+        queued(&store, 19 + others).await;
+        server.beside.batch_execute("ROLLBACK").await.expect("free");
+        for count in counts {
+            let counted = timeout(DEADLINE, count).await.expect("in time").expect("no panic");
+            assert_eq!(counted.expect("counted").0, 1);
+        }
+        let after = store.figures();
+        let made = (after.commits - before.commits, after.decisions - before.decisions);
+        assert_eq!(made, (batches, 20 + others));
+    }
+    let seen = sequences(&store).await;
+    assert!(seen.iter().copied().eq(1..=47), "{seen:?}");
+    server.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_that_grew_while_it_waited_is_split_where_one_value_cannot_be_stored() {
+    let Some(server) = Server::new().await else { return };
+    let [store, _other] = company(&server, Duration::from_secs(10)).await;
+    server.beside.batch_execute(HOLD).await.expect("held");
+    let first = tokio::spawn({
+        let store = store.clone();
+        async move { count_up(&store, "a").await }
+    });
+    waits_for_a_tenant(&server).await;
+    let long = unfit_for_an_index();
+    let commits = (0..10).map(|number| {
+        let (store, capability) = (store.clone(), if number == 7 { long.clone() } else { "c".to_owned() });
+        tokio::spawn(async move {
+            let id = format!("agent-{number}");
+            commit(&store, created(agent(&id, &id, &capability))).await
+        })
+    });
+    let commits: Vec<_> = commits.collect();
+    queued(&store, 10).await;
+    server.beside.batch_execute("ROLLBACK").await.expect("free");
+    assert_eq!(first.await.expect("no panic").expect("counted").0, 2);
+    for (number, commit) in commits.into_iter().enumerate() {
+        let answer = timeout(DEADLINE, commit).await.expect("in time").expect("no panic");
+        assert_eq!(answer.is_ok(), number != 7, "{number}: {answer:?}");
+    }
+    server.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_in_company_wait_no_longer_than_their_patience_and_then_go_on() {
+    let Some(server) = Server::new().await else { return };
+    let [store, other] = company(&server, Duration::from_millis(500)).await;
+    server.beside.batch_execute(HOLD).await.expect("held");
+    let refused = timeout(Duration::from_secs(5), count_up(&store, "a")).await.expect("in time");
+    assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+    server.beside.batch_execute("ROLLBACK").await.expect("free");
+    let goes_on = async {
+        for store in [&store, &other] {
+            while count_up(store, "a").await.is_err() {}
+        }
+    };
+    timeout(DEADLINE, goes_on).await.expect("it goes on");
+    assert_eq!(counted(&store, "a").await, 3, "what was refused was not written");
+    server.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tenant_is_let_go_of_when_whoever_asked_has_gone() {
+    let Some(server) = Server::new().await else { return };
+    let stores = company(&server, Duration::from_secs(10)).await;
+    server.beside.batch_execute(HOLD).await.expect("held");
+    let before = stores[0].figures().commits;
+    let gone = tokio::spawn({
+        let store = stores[0].clone();
+        async move { count_up(&store, "a").await }
+    });
+    waits_for_a_tenant(&server).await;
+    gone.abort();
+    assert!(gone.await.expect_err("aborted").is_cancelled());
+    server.beside.batch_execute("ROLLBACK").await.expect("free");
+    // The other one does not wait until the first connection is given up as frozen.
+    assert_eq!(count_up(&stores[1], "a").await.expect("counted").0, 2);
+    assert_eq!(stores[0].figures().commits, before, "nothing was written for nobody");
+    assert_eq!(count_up(&stores[0], "a").await.expect("counted").0, 3);
+    server.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_freezes_while_it_holds_a_tenant_holds_up_others_for_a_moment() {
+    let Some(server) = Server::new().await else { return };
+    let (url, is_armed) = way_that_freezes(&server).await;
+    let node = NodeId::parse("nod_1").expect("valid");
+    let frozen = Store::open(Options { patience: Duration::from_secs(4), ..Options::new(url, node) });
+    let stores = [frozen.await.expect("opened"), server.store(2).await];
+    meet(&server, &stores).await;
+    let [frozen, other] = stores;
+    is_armed.store(true, Ordering::Relaxed);
+    let lost = tokio::spawn({
+        let store = frozen.clone();
+        async move { count_up(&store, "a").await }
+    });
+    let is_frozen = async {
+        while is_armed.load(Ordering::Relaxed) {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(DEADLINE, is_frozen).await.expect("it holds the tenant");
+    // Half of the time that the others are patient.
+    let counted_up = timeout(Duration::from_secs(5), count_up(&other, "a")).await.expect("in time");
+    assert_eq!(counted_up.expect("counted").0, 2);
+    let lost = timeout(DEADLINE, lost).await.expect("in time").expect("no panic");
+    assert!(matches!(lost, Err(StoreError::Unavailable(_))), "{lost:?}");
+    let goes_on = async { while count_up(&frozen, "a").await.is_err() {} };
+    timeout(DEADLINE, goes_on).await.expect("it goes on");
+    assert_eq!(counted(&other, "a").await, 3);
     server.end().await;
 }

@@ -5,7 +5,7 @@
 //! Reports, the bulk of all commits, need no look where all that they rest on is remembered: then one statement
 //! does it all, and fails if another process has committed for a tenant meanwhile. Where several processes commit for the
 //! tenants, what reports rest on is taken for granted instead and looked at by the statement that writes them, so that
-//! they take one round trip too.
+//! they take one round trip too; before it the tenants may be held already.
 
 use signalbox_wire::id::TenantId;
 use tokio::time::Instant;
@@ -29,8 +29,16 @@ pub(super) struct Writer {
     statements: Statements,
     memory: Memory,
     doubts: Doubts,
+    held: Option<Held>,
     /// Transactions so far.
     count: u64,
+}
+
+/// Tenants that are held for a batch of which nothing is asked or written yet.
+struct Held {
+    /// In order.
+    tenants: Vec<TenantId>,
+    locks: Rows,
 }
 
 /// What a batch rests on.
@@ -68,7 +76,7 @@ impl Writer {
         let statements = Statements::prepare(&client).await.map_err(|error| fault::of_statement(&error))?;
         let named = client.query_one(NAME, &[]).await.and_then(|row| row.try_get(0));
         let memory = Memory::of(named.map_err(|error| fault::of_statement(&error))?);
-        Ok(Self { client, statements, memory, doubts: Doubts::default(), count: 0 })
+        Ok(Self { client, statements, memory, doubts: Doubts::default(), held: None, count: 0 })
     }
 
     /// Whether the connection is gone.
@@ -76,8 +84,11 @@ impl Writer {
         self.client.is_closed()
     }
 
-    /// What a batch rests on, where all of it is remembered.
+    /// What a batch rests on, where all of it is remembered and nothing is held.
     pub(super) fn recall<'a>(&self, commits: &[&'a Commit]) -> Option<Found<'a>> {
+        if self.held.is_some() {
+            return None;
+        }
         let asked = batch::questions(commits.iter().copied());
         let mut versions = Map::default();
         for name in &asked {
@@ -88,6 +99,31 @@ impl Writer {
         let tenants = batch::tenants(commits.iter().copied()).into_iter();
         let held = tenants.map(|tenant| Some((tenant, self.memory.recall_lock(tenant)?)));
         Some(Found { versions, held: held.collect::<Option<_>>()?, new: Vec::new(), asked })
+    }
+
+    /// Whether several processes commit for all tenants of a batch.
+    pub(super) fn has_company(&self, commits: &[&Commit]) -> bool {
+        let now = Instant::now();
+        let mut tenants = batch::tenants(commits.iter().copied()).into_iter();
+        !commits.is_empty() && tenants.all(|tenant| self.memory.recall_shared(tenant, now).is_some())
+    }
+
+    /// Begins the transaction of a batch that is not complete yet, and takes hold of its tenants.
+    pub(super) async fn hold(&mut self, commits: &[&Commit]) -> Result<(), Error> {
+        self.replan().await?;
+        let tenants = batch::tenants(commits.iter().copied());
+        let flights: Vec<PendingQuery<'_, Rows, Error>> = vec![
+            Box::pin(async { self.client.batch_execute("BEGIN").await.map(|()| Vec::new()) }),
+            Box::pin(self.of_tenants(&self.statements.lock_tenants, &tenants)),
+        ];
+        let locks = enqueue(flights).await?.pop().unwrap_or_default();
+        self.held = Some(Held { tenants: tenants.into_iter().cloned().collect(), locks });
+        Ok(())
+    }
+
+    /// Whether a tenant is held already.
+    pub(super) fn holds(&self, tenant: &TenantId) -> bool {
+        self.held.as_ref().is_some_and(|held| held.tenants.binary_search(tenant).is_ok())
     }
 
     /// What a batch of reports takes for granted, where several processes commit for all of its tenants.
@@ -110,7 +146,7 @@ impl Writer {
         self.doubts = Doubts { left: given, given };
     }
 
-    /// Begins the transaction of a batch.
+    /// Begins the transaction of a batch, or goes on with the one in which its tenants are held.
     pub(super) async fn begin<'a>(&mut self, commits: &[&'a Commit]) -> Result<Found<'a>, Error> {
         let tenants = batch::tenants(commits.iter().copied());
         let asked = batch::questions(commits.iter().copied());
@@ -118,17 +154,21 @@ impl Writer {
             asked.iter().partition(|name| self.memory.recall(**name).is_some());
         let open = batch::by_table(open);
         let mut flights: Vec<PendingQuery<'_, Rows, Error>> = Vec::new();
-        if self.count.is_power_of_two() {
-            self.client.batch_execute(REPLAN).await?;
+        let locks = self.held.take().map(|held| held.locks);
+        if locks.is_none() {
+            self.replan().await?;
+            flights.push(Box::pin(async { self.client.batch_execute("BEGIN").await.map(|()| Vec::new()) }));
+            flights.push(Box::pin(self.of_tenants(&self.statements.lock_tenants, &tenants)));
         }
-        flights.push(Box::pin(async { self.client.batch_execute("BEGIN").await.map(|()| Vec::new()) }));
-        flights.push(Box::pin(self.of_tenants(&self.statements.lock_tenants, &tenants)));
         flights.push(Box::pin(self.of_tenants(&self.statements.last_places, &tenants)));
         flights.extend(self.ask(&open));
         let mut answers = enqueue(flights).await?.into_iter();
         let mut answer = || answers.next().unwrap_or_default();
-        answer();
-        let held = held(&tenants, &answer(), &answer())?;
+        let locks = locks.unwrap_or_else(|| {
+            answer();
+            answer()
+        });
+        let held = held(&tenants, &locks, &answer())?;
         let mut versions = Map::default();
         for rows in open.values() {
             note(&mut versions, rows, &answer())?;
@@ -191,9 +231,7 @@ impl Writer {
         let writer = Some(self.memory.writer());
         let tenants = arrays::writers(found.held.keys().map(|tenant| (*tenant, writer)).collect());
         let columns = tenants.then(statuses).then(arrays::entries(outcome));
-        if self.count.is_power_of_two() {
-            self.client.batch_execute(REPLAN).await?;
-        }
+        self.replan().await?;
         self.execute(&self.statements.report, columns).await?;
         self.count += 1;
         let now = Instant::now();
@@ -216,21 +254,21 @@ impl Writer {
             .then(arrays::rows(TableId::AgentStatuses, statuses))
             .then(arrays::versions(statuses, granted))
             .then(arrays::entries(outcome));
-        if self.count.is_power_of_two() {
-            self.client.batch_execute(REPLAN).await?;
-        }
         let parameters = columns.parameters();
-        let flights: Vec<PendingQuery<'_, Rows, Error>> = vec![
-            Box::pin(async { self.client.batch_execute("BEGIN").await.map(|()| Vec::new()) }),
-            Box::pin(self.of_tenants(&self.statements.lock_tenants, &tenants)),
-            Box::pin(self.client.query(&self.statements.report_shared, &parameters)),
-            Box::pin(async { self.client.batch_execute("COMMIT").await.map(|()| Vec::new()) }),
-        ];
+        let mut flights: Vec<PendingQuery<'_, Rows, Error>> = Vec::new();
+        if self.held.take().is_none() {
+            self.replan().await?;
+            flights.push(Box::pin(async { self.client.batch_execute("BEGIN").await.map(|()| Vec::new()) }));
+            flights.push(Box::pin(self.of_tenants(&self.statements.lock_tenants, &tenants)));
+        }
+        flights.push(Box::pin(self.client.query(&self.statements.report_shared, &parameters)));
+        flights.push(Box::pin(async { self.client.batch_execute("COMMIT").await.map(|()| Vec::new()) }));
         let mut answers = enqueue(flights).await?;
+        answers.pop();
         self.count += 1;
         self.doubts = Doubts::default();
         let mut last = Map::default();
-        for row in answers.swap_remove(2) {
+        for row in answers.pop().unwrap_or_default() {
             let name: &str = row.try_get(0)?;
             if let Ok(index) = tenants.binary_search_by(|tenant| tenant.as_str().cmp(name)) {
                 last.insert(tenants[index], row.try_get(1)?);
@@ -246,7 +284,8 @@ impl Writer {
     }
 
     /// Undoes a transaction that was begun and is not to be finished.
-    pub(super) async fn undo(&self) -> Result<(), Error> {
+    pub(super) async fn undo(&mut self) -> Result<(), Error> {
+        self.held = None;
         self.client.batch_execute("ROLLBACK").await
     }
 
@@ -254,6 +293,11 @@ impl Writer {
     pub(super) async fn add_tenants(&self, tenants: &[&TenantId]) -> Result<(), Error> {
         let names: Vec<&str> = tenants.iter().map(|tenant| tenant.as_str()).collect();
         self.client.execute(&self.statements.add_tenants, &[&names]).await.map(drop)
+    }
+
+    /// Lets plans be made anew from time to time, outside any transaction: nobody is to wait for it.
+    async fn replan(&self) -> Result<(), Error> {
+        if self.count.is_power_of_two() { self.client.batch_execute(REPLAN).await } else { Ok(()) }
     }
 
     async fn of_tenants(&self, statement: &Statement, tenants: &[&TenantId]) -> Result<Rows, Error> {
