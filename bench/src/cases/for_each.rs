@@ -8,12 +8,13 @@ use anyhow::{Context as _, ensure};
 use serde_json::Value;
 
 use super::flow::{AGENTS, CONCURRENCY, Flow, Reports, WORKER};
+use crate::callgrind::Callgrind;
 use crate::context::Context;
 use crate::interleave::Side;
 use crate::load::{self, Extent, Outcome, PacedPlan, Plan};
 use crate::report::{Figure, Goal, MAX_MS, Measured, Metric, P50_MS, P99_MS, Verdict, figure_line};
 use crate::server::{Signalbox, sqlite_facts};
-use crate::{clock, printer, requests};
+use crate::{agents, clock, printer, requests};
 
 /// Lengths of lists. The first is what the others are compared with.
 const LISTS: [u64; 3] = [100, 1_000, ITEMS];
@@ -24,6 +25,14 @@ const COST: Goal = Goal::AtMost(1.2);
 /// Items of one side in one round, at least.
 const ITEMS_PER_ROUND: u64 = 20_000;
 const ITEMS_PER_ROUND_QUICK: u64 = 2_000;
+/// Items of each length that are counted by callgrind, at some fifty times their usual time.
+const ITEMS_COUNTED: u64 = 10_000;
+const ITEMS_COUNTED_QUICK: u64 = 1_000;
+/// The longest list that is counted where little time is to be spent: three times what the agents take at once.
+const LIST_COUNTED_QUICK: u64 = 3_000;
+const INSTRUCTIONS: &str = "instructions an item";
+const COMMITS: &str = "decisions committed an item";
+const CONFLICTS: &str = "decisions that conflicted an item";
 const WORKFLOW: &str = "each";
 const WALL_US: &str = "wall µs an item";
 const CPU_US: &str = "server CPU µs an item";
@@ -60,6 +69,11 @@ pub(crate) async fn measure(context: &Context) -> anyhow::Result<Measured> {
     flow.register(context, BESIDE, BESIDE_AGENTS).await?;
     flow.keep(&requests::workflow(BESIDE, BESIDE, 1)).await?;
     costs(context, &flow, &lists, &mut measured).await?;
+    if Callgrind::is_here() {
+        instructions(context, &lists, &mut measured).await?;
+    } else {
+        measured.note("Instructions were not counted: install valgrind.");
+    }
     beside(context, &flow, longest, &mut measured).await?;
     flow.all_completed().await?;
     measured.facts.extend(sqlite_facts(folder.path()));
@@ -85,6 +99,10 @@ pub(crate) async fn measure(context: &Context) -> anyhow::Result<Measured> {
 
 async fn flow(context: &Context, folder: &std::path::Path) -> anyhow::Result<Flow> {
     let signalbox = Signalbox::start(context, folder, None).await?;
+    flow_of(context, folder, signalbox).await
+}
+
+async fn flow_of(context: &Context, folder: &std::path::Path, signalbox: Signalbox) -> anyhow::Result<Flow> {
     let flow = Flow::new(context, signalbox, folder, &[], Reports::ByAnswer).await?;
     flow.keep(&requests::for_each(WORKFLOW, WORKER)).await?;
     Ok(flow)
@@ -171,6 +189,66 @@ async fn costs(context: &Context, flow: &Flow, lists: &[u64], measured: &mut Mea
     }
     measured.figures.extend(rounds.into_iter().flatten());
     Ok(())
+}
+
+/// The instructions of an item of each length, counted by callgrind: neighbours on the machine do not move them.
+async fn instructions(context: &Context, lists: &[u64], measured: &mut Measured) -> anyhow::Result<()> {
+    let (all, longest) = match context.quick {
+        true => (ITEMS_COUNTED_QUICK, LIST_COUNTED_QUICK),
+        false => (ITEMS_COUNTED, u64::MAX),
+    };
+    let mut round = Vec::new();
+    for items in lists.iter().map(|items| *items.min(&longest)) {
+        let metrics = counted(context, items, (all / items).max(1)).await?;
+        let figure = Figure::new("a task for each item, counted", &format!("{items} items"), 1, &metrics);
+        printer::progress(&figure_line(&figure));
+        round.push(figure);
+    }
+    let sides: Vec<String> = round.iter().map(|figure| figure.side.clone()).collect();
+    let rounds = [round];
+    for (place, side) in sides.iter().enumerate().skip(1) {
+        let name = format!("instructions of an item, {side} over {}", sides[0]);
+        measured.verdicts.push(Verdict::ratio(&name, &rounds, (place, 0), INSTRUCTIONS, None));
+    }
+    measured.figures.extend(rounds.into_iter().flatten());
+    Ok(())
+}
+
+async fn counted(context: &Context, items: u64, sessions: u64) -> anyhow::Result<[(&'static str, f64); 3]> {
+    let folder = context.temporary("for-each-counted")?;
+    let callgrind = Callgrind::new(folder.path());
+    let signalbox = Signalbox::start_counted(context, &callgrind, folder.path()).await?;
+    let flow = flow_of(context, folder.path(), signalbox).await?;
+    let process = &flow.signalbox.process;
+    // What is made once is made by a short list before.
+    let before = list_plan(context, &flow, LISTS[0])?;
+    load::run(&Plan { extent: Extent::Count(1), ..before }).await?;
+    let decided_before = decided(&flow).await?;
+    callgrind.begin(process).await?;
+    let plan = Plan { extent: Extent::Count(sessions), first_ticket: 1, ..list_plan(context, &flow, items)? };
+    let outcome = agents::complete("the counted lists", sessions, load::run(&plan).await?)?;
+    let total = callgrind.counted(process).await?;
+    flow.all_completed().await?;
+    let decided = decided(&flow).await?;
+    flow.stop().await?;
+    let each = |count: f64| count / (outcome.succeeded * (items + 1)) as f64;
+    Ok([
+        (INSTRUCTIONS, each(total as f64)),
+        (COMMITS, each(decided.0 - decided_before.0)),
+        (CONFLICTS, each(decided.1 - decided_before.1)),
+    ])
+}
+
+/// How many decisions the server has committed, and how many have conflicted.
+async fn decided(flow: &Flow) -> anyhow::Result<(f64, f64)> {
+    let text = load::call(flow.signalbox.addr, "GET", "/metrics", None).await?;
+    let text = String::from_utf8_lossy(&text);
+    let of = |outcome: &str| {
+        let mark = format!("decisions_total{{outcome=\"{outcome}\"}}");
+        let line = text.lines().find_map(|line| line.split_once(&mark));
+        line.and_then(|(_, count)| count.trim().parse().ok()).unwrap_or(0.0)
+    };
+    Ok((of("committed"), of("conflict")))
 }
 
 /// Sessions with a list, one after the other for the context's time.

@@ -202,7 +202,7 @@ impl SessionState {
             plan: plan.clone(),
             ..Session::new(id.clone(), workflow.clone(), *revision, at)
         };
-        Some(Self { session: Arc::new(session), tasks: tasks.iter().cloned().map(Arc::new).collect() })
+        Some(Self { session: Arc::new(session), tasks: tasks.iter().cloned().collect() })
     }
 
     /// The task with this id.
@@ -271,7 +271,8 @@ impl SessionState {
             }
             E::Undoing { ending, tasks } if self.session.ending.is_none() => {
                 self.moves(&open, self.session.status)?;
-                self.append(tasks)?;
+                let tasks: Vec<_> = tasks.iter().cloned().map(Arc::new).collect();
+                self.append(tasks.iter())?;
                 // Whoever cancels a paused session wants it undone now; one that fails by itself stays paused.
                 if self.session.status != SessionStatus::Paused || ending.status == SessionStatus::Cancelled {
                     self.session_mut().status = SessionStatus::Running;
@@ -297,13 +298,13 @@ impl SessionState {
     }
 
     /// Tasks that come with time stand behind those that are there.
-    fn append(&mut self, tasks: &[Task]) -> Result<(), String> {
-        for (expected, task) in (self.tasks.len()..).zip(tasks) {
+    fn append<'t>(&mut self, tasks: impl Iterator<Item = &'t Arc<Task>> + Clone) -> Result<(), String> {
+        for (expected, task) in (self.tasks.len()..).zip(tasks.clone()) {
             if task.position != expected {
                 return Err(format!("task {} cannot stand at {}", task.id, task.position));
             }
         }
-        self.tasks.append(tasks.iter().cloned().map(Arc::new));
+        self.tasks.append(tasks.cloned());
         Ok(())
     }
 
@@ -323,7 +324,7 @@ impl SessionState {
             && may_begin
             && before.status == TaskStatus::Pending
         {
-            self.append(tasks)?;
+            self.append(tasks.iter())?;
         }
         let (tasks, session) = (&mut self.tasks, &mut self.session);
         let changed = tasks.change(position, |task| {

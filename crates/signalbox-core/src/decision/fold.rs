@@ -3,23 +3,35 @@
 use std::collections::HashMap;
 
 use super::{Decision, Guard, Key, Write};
+use crate::due::Due;
 use crate::limits::{FOLDED_WRITES_MAX, HISTORY_AT_ONCE_BYTES};
 
 /// Decisions that become one.
 #[derive(Debug, Default)]
 pub(crate) struct Fold {
-    /// All but the writes and what is expected, once there are several.
+    /// All but the writes, what is expected and due work, once there are several.
     decision: Decision,
     several: Option<Several>,
     history_bytes: usize,
 }
 
-/// What is written and expected, by key.
+/// What is written and expected by key, and due work by id.
 #[derive(Debug, Default)]
 struct Several {
     writes: Vec<Option<Write>>,
     written: HashMap<Key, usize>,
     expected: HashMap<Key, Option<i64>>,
+    /// Due work, and that it is no longer due, by its id: looked through for each that is added, many would take the
+    /// square of their number.
+    due: Vec<Option<Change>>,
+    due_at: HashMap<String, usize>,
+}
+
+/// What becomes of due work.
+#[derive(Debug)]
+enum Change {
+    Armed(Due),
+    Done(String),
 }
 
 impl Fold {
@@ -35,16 +47,16 @@ impl Fold {
         }
         let several = self.several.get_or_insert_with(|| {
             let mut several = Several::default();
-            several
-                .add(std::mem::take(&mut self.decision.writes), std::mem::take(&mut self.decision.expects));
+            let whole = &mut self.decision;
+            several.add(std::mem::take(&mut whole.writes), std::mem::take(&mut whole.expects));
+            several.follow(std::mem::take(&mut whole.due), std::mem::take(&mut whole.done));
             several
         });
         let Decision { writes, expects, events, due, done, hints, disconnected, may_wait } = next;
         several.add(writes, expects);
+        several.follow(due, done);
         let whole = &mut self.decision;
         whole.events.extend(events);
-        due.into_iter().for_each(|due| whole.arm(due));
-        done.into_iter().for_each(|id| whole.disarm(id));
         for hint in hints {
             if !whole.hints.contains(&hint) {
                 whole.hints.push(hint);
@@ -68,9 +80,18 @@ impl Fold {
     /// All of it as one decision.
     pub(crate) fn finish(self) -> Decision {
         let Some(several) = self.several else { return self.decision };
+        let (mut due, mut done) = (Vec::new(), Vec::new());
+        for change in several.due.into_iter().flatten() {
+            match change {
+                Change::Armed(work) => due.push(work),
+                Change::Done(id) => done.push(id),
+            }
+        }
         Decision {
             writes: several.writes.into_iter().flatten().collect(),
             expects: several.expected.into_iter().collect(),
+            due,
+            done,
             ..self.decision
         }
     }
@@ -87,6 +108,28 @@ impl Several {
         for write in writes {
             self.write(write);
         }
+    }
+
+    /// Due work is as the last leaves it, and stands where that one puts it.
+    fn follow(&mut self, due: Vec<Due>, done: Vec<String>) {
+        for due in due {
+            self.put_due(due.work.id(), Change::Armed(due));
+        }
+        for id in done {
+            let is_done = self.due_at.get(&id).and_then(|at| self.due.get(*at)?.as_ref());
+            if !matches!(is_done, Some(Change::Done(_))) {
+                self.put_due(id.clone(), Change::Done(id));
+            }
+        }
+    }
+
+    fn put_due(&mut self, id: String, change: Change) {
+        if let Some(before) = self.due_at.insert(id, self.due.len())
+            && let Some(slot) = self.due.get_mut(before)
+        {
+            *slot = None;
+        }
+        self.due.push(Some(change));
     }
 
     fn write(&mut self, next: Write) {
@@ -124,7 +167,7 @@ mod tests {
 
     use super::*;
     use crate::decision::{MatchHint, Retention, Row, Workflow};
-    use crate::due::{Due, DueJob};
+    use crate::due::DueJob;
 
     fn row() -> Row {
         Row::Retention(Retention::default())

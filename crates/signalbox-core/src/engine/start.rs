@@ -129,7 +129,7 @@ impl UnitOfWork<'_, '_> {
         self.decision.expects.push((Key::Workflow(workflow), deleted));
     }
 
-    fn tasks(&mut self, definition: &Definition, graph: &Graph, agent: Option<&AgentId>) -> Vec<Task> {
+    fn tasks(&mut self, definition: &Definition, graph: &Graph, agent: Option<&AgentId>) -> Vec<Arc<Task>> {
         let now = self.context.now;
         let retries = self.context.policy.task_retries;
         let made = definition.tasks.iter().enumerate().map(|(position, step)| Task {
@@ -145,6 +145,6 @@ impl UnitOfWork<'_, '_> {
             }),
             ..Task::new(TaskId::new(now, self.context.bits()), step.id.clone(), position, step.route(agent))
         });
-        made.collect()
+        made.map(Arc::new).collect()
     }
 }

@@ -1,5 +1,7 @@
 //! What happens in a session: the entries of its history.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use signalbox_wire::id::{AgentId, ScheduleId, SessionId, TaskId, WorkflowId};
@@ -26,7 +28,8 @@ pub enum SessionEvent {
         trace: Option<String>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         schedule: Option<ScheduleId>,
-        tasks: Vec<Task>,
+        /// Shared with the state that it leads to: a long list is not copied.
+        tasks: Vec<Arc<Task>>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         parent: Option<Parent>,
         #[serde(default, skip_serializing_if = "Plan::is_default")]
@@ -66,7 +69,7 @@ pub enum SessionEvent {
     },
     /// A task is done once for each item of its list, by these.
     #[serde(rename = "task.expanded")]
-    TaskExpanded { task: TaskId, step: String, tasks: Vec<Task> },
+    TaskExpanded { task: TaskId, step: String, tasks: Vec<Arc<Task>> },
     /// The agent works on it.
     #[serde(rename = "task.running")]
     TaskRunning { task: TaskId, step: String, attempt: u32, agent: AgentId },

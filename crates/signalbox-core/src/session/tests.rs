@@ -46,7 +46,7 @@ fn started() -> SessionEvent {
         input: Map::new(),
         trace: None,
         schedule: None,
-        tasks: vec![task(0, Some(1)), task(1, None)],
+        tasks: vec![Arc::new(task(0, Some(1))), Arc::new(task(1, None))],
         parent: None,
         plan: Plan::default(),
     }

@@ -51,6 +51,7 @@ pub(super) fn expand(
             items.len()
         ));
     }
+    work.foresee_many(task, items.len())?;
     work.context.steps.take(items.len() as u64 * STEPS_PER_TASK_MADE)?;
     work.context.steps.take_bytes(bytes as u64)?;
     let tasks = instances(task, items, count, work);
@@ -59,7 +60,7 @@ pub(super) fn expand(
 }
 
 /// A task for each of the items, behind the `count` that there are.
-fn instances(task: &Task, items: Vec<Value>, count: usize, work: &mut UnitOfWork<'_, '_>) -> Vec<Task> {
+fn instances(task: &Task, items: Vec<Value>, count: usize, work: &mut UnitOfWork<'_, '_>) -> Vec<Arc<Task>> {
     let now = work.context.now;
     // Ids that rise with the list, so that those that wait equally long are served in its order.
     let base = work.context.bits() >> (u128::BITS - INSTANCE_BITS);
@@ -74,7 +75,7 @@ fn instances(task: &Task, items: Vec<Value>, count: usize, work: &mut UnitOfWork
             ..task.clone()
         };
         instance.rules.for_each = None;
-        instance
+        Arc::new(instance)
     });
     instances.collect()
 }

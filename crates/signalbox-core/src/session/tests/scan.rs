@@ -1,5 +1,7 @@
 //! What a session does next is found by a few bits of each task. It is what looking at every task in its order gives.
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 
 use super::{agent, at, session_id, started, task_id};
@@ -114,7 +116,7 @@ fn begun(is_chained: bool, max_parallel: Option<u32>, of_list: Option<u32>) -> S
         input,
         trace: None,
         schedule: None,
-        tasks,
+        tasks: tasks.into_iter().map(Arc::new).collect(),
         parent: None,
         plan,
     }
@@ -167,7 +169,7 @@ fn event(state: &SessionState, number: u8, place: usize, items: usize) -> Sessio
                 ..new(index)
             });
             let (task, step) = (state.tasks[of].id.clone(), state.tasks[of].step.clone());
-            SessionEvent::TaskExpanded { task, step, tasks: tasks.collect() }
+            SessionEvent::TaskExpanded { task, step, tasks: tasks.map(Arc::new).collect() }
         }
     }
 }

@@ -52,7 +52,7 @@ fn told(event: E) -> EventData {
                 input: Some(input),
                 schedule_id: schedule,
                 parent_session_id: parent.map(|parent| parent.session),
-                tasks: Some(tasks.iter().map(task).collect()),
+                tasks: Some(tasks.iter().map(|made| task(made)).collect()),
                 timeout: plan.timeout.and_then(period),
                 max_parallel: plan.max_parallel,
                 concurrency: plan.group.map(|claim| claim.group),
@@ -75,9 +75,10 @@ fn told(event: E) -> EventData {
             approval: subject.map(approval),
             ..of_task(&task, 0)
         },
-        E::TaskExpanded { task, step: _, tasks } => {
-            EventData { tasks: Some(tasks.iter().map(self::task).collect()), ..of_task(&task, 0) }
-        }
+        E::TaskExpanded { task, step: _, tasks } => EventData {
+            tasks: Some(tasks.iter().map(|made| self::task(made)).collect()),
+            ..of_task(&task, 0)
+        },
         E::TaskRunning { task, step: _, attempt, agent: _ } => of_task(&task, attempt),
         E::TaskProgress { task, step: _, attempt, agent: _, progress } => {
             EventData { progress, ..of_task(&task, attempt) }
@@ -172,6 +173,8 @@ fn log(event: &StoredEvent) -> LogData {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use serde_json::{Map, Value, json};
     use signalbox_core::definition::{Compensation, Kind, RetryRule};
     use signalbox_core::event::NewEvent;
@@ -232,7 +235,7 @@ mod tests {
                 input: values.clone(),
                 trace: Some("00-a-b-01".into()),
                 schedule: None,
-                tasks: tasks(),
+                tasks: tasks().into_iter().map(Arc::new).collect(),
                 parent: Some(parent),
                 plan,
             },
@@ -254,7 +257,7 @@ mod tests {
                 until: Some(at),
                 subject: Some(subject),
             },
-            E::TaskExpanded { task: t(), step: s(), tasks: tasks() },
+            E::TaskExpanded { task: t(), step: s(), tasks: tasks().into_iter().map(Arc::new).collect() },
             E::TaskRunning { task: t(), step: s(), attempt, agent: agent.clone() },
             E::TaskProgress { task: t(), step: s(), attempt, agent: agent.clone(), progress: value.clone() },
             E::TaskCompleted {
