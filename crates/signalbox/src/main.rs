@@ -28,10 +28,17 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use signalbox_server::backup::Parts;
+
 // Requests allocate on one thread what another frees; an allocator that makes that cheap takes the place of the C library's, for
 // SQLite too. Rust's own allocations go to it by `malloc`, which is shorter than its way for any alignment.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
 use mimalloc as _;
-use signalbox_server::backup::Parts;
+
+/// As above, where nothing takes the place of the C library's.
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// What the help of the whole ends with.
 const CODES: &str = "Exit codes: 0 done; 1 refused, or not to be asked; 2 misused; and of 'sessions watch', 'sessions \
@@ -160,7 +167,10 @@ impl Kept {
 /// What follows `serve`, which reads it by itself: a server needs no memory for what the other commands are.
 fn arguments_of_serve() -> Option<Vec<OsString>> {
     let mut words = std::env::args_os().skip(1);
-    (words.next()? == "serve").then(|| words.collect())
+    let is_serve = words.next()? == "serve";
+    let mut words = words.peekable();
+    words.next_if(|word| word == "--");
+    is_serve.then(|| words.collect())
 }
 
 fn main() -> ExitCode {

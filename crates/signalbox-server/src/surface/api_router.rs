@@ -54,6 +54,7 @@ impl PathRoutes {
         methods: &[HttpMethod],
         add: impl Fn(MethodRouter<AppState>, MethodFilter) -> MethodRouter<AppState>,
     ) -> Self {
+        debug_assert!(self.path.is_empty() || self.path == path, "{path} is not {}", self.path);
         let methods =
             methods.iter().fold(self.methods, |router, method| add(router, method.to_method_filter()));
         Self { path, methods, ..self }

@@ -8,8 +8,10 @@ use rusqlite::{Connection, params};
 use super::log::{Direction, Log, ROW_ENTRIES};
 use super::packed;
 
-/// Rows that are held at once, at most.
-const ROWS_MAX: usize = 256;
+/// Rows that are held at once, about and at most.
+const ROWS_MAX: usize = if cfg!(test) { 4 } else { 256 };
+/// Stretches of a session that are looked for at once.
+const STRETCHES_AT_ONCE: usize = if cfg!(test) { 3 } else { 256 };
 
 const _: () = assert!(ROW_ENTRIES <= u64::BITS as usize, "each place of a row has a bit");
 
@@ -25,18 +27,13 @@ pub(super) struct EntryRemoval<'c> {
 
 struct Row {
     entries: Vec<u8>,
-    /// What goes: a bit for each place, that of the last the lowest.
+    /// What goes: the [`bit`] of each place.
     gone: u64,
 }
 
-impl Row {
-    /// Marks the entry at this many places before the last; whether it was not marked yet.
-    fn mark(&mut self, before_last: i64) -> bool {
-        let bit = u32::try_from(before_last).ok().and_then(|shift| 1_u64.checked_shl(shift)).unwrap_or(0);
-        let is_new = self.gone & bit == 0;
-        self.gone |= bit;
-        is_new
-    }
+/// The bit of a place in the row that ends at `end`, of which it [is](packed::unpack) one.
+fn bit(end: i64, place: i64) -> u64 {
+    1 << (end - place)
 }
 
 impl<'c> EntryRemoval<'c> {
@@ -47,70 +44,100 @@ impl<'c> EntryRemoval<'c> {
 
     /// Marks up to `limit` entries of a session, the newest first; answers how many.
     pub(super) fn session(&mut self, session: &str, limit: usize) -> rusqlite::Result<usize> {
-        let (connection, log, newest) = (self.connection, self.log, self.newest);
-        let mut count = 0;
-        for (first, last) in log.stretches(connection, session, (0, i64::MAX), Direction::Backward)? {
-            let mut has_some_left = false;
-            let stretch = log.rows(connection, (first, last), Direction::Backward, |end, entries| {
-                let row = self.row(end, entries);
-                for entry in packed::unpack(end, entries)?.iter().rev() {
-                    let is_meant = (first..=last).contains(&entry.place)
-                        && entry.session.is_some_and(|(of, _)| of == session);
-                    if !is_meant {
-                        continue;
-                    }
-                    if entry.place == newest || count == limit {
-                        has_some_left = true;
-                    } else {
-                        count += usize::from(row.mark(end - entry.place));
-                    }
+        let (connection, log) = (self.connection, self.log);
+        let (mut count, mut high) = (0, i64::MAX);
+        loop {
+            let stretches = log.newest_stretches(connection, session, high, STRETCHES_AT_ONCE)?;
+            for stretch in &stretches {
+                let left = limit - count;
+                let (marked, has_more) = self.stretch(session, *stretch, left)?;
+                count += marked;
+                if has_more && count == limit {
+                    return Ok(count);
                 }
-                let is_full = count == limit && has_some_left;
-                Ok(if is_full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
-            });
-            if stretch?.is_break() {
-                break;
+                if !has_more {
+                    let sql = "DELETE FROM event_sessions WHERE tenant = ?1 AND session = ?2 AND first = ?3";
+                    connection.prepare_cached(sql)?.execute(params![log.number(), session, stretch.0])?;
+                }
+                self.write_many()?;
             }
-            if !has_some_left {
-                let sql = "DELETE FROM event_sessions WHERE tenant = ?1 AND session = ?2 AND first = ?3";
-                connection.prepare_cached(sql)?.execute(params![log.number(), session, first])?;
+            match stretches.last() {
+                Some((first, _)) if stretches.len() == STRETCHES_AT_ONCE => high = first - 1,
+                _ => return Ok(count),
             }
-            self.write_many()?;
         }
-        Ok(count)
+    }
+
+    /// Marks up to `limit` entries of a session in one of its stretches; answers how many, and whether it has more there.
+    fn stretch(
+        &mut self,
+        session: &str,
+        (first, last): (i64, i64),
+        limit: usize,
+    ) -> rusqlite::Result<(usize, bool)> {
+        let (connection, log, newest) = (self.connection, self.log, self.newest);
+        let (mut count, mut has_more) = (0, false);
+        log.rows(connection, (first, last), Direction::Backward, |end, row| {
+            let mut gone = self.gone(end);
+            for entry in packed::unpack(end, row)?.iter().rev() {
+                let is_meant = (first..=last).contains(&entry.place)
+                    && entry.session.is_some_and(|(of, _)| of == session);
+                let bit = bit(end, entry.place);
+                if !is_meant || gone & bit != 0 {
+                    continue;
+                }
+                if entry.place == newest || count == limit {
+                    has_more = true;
+                } else {
+                    gone |= bit;
+                    count += 1;
+                }
+            }
+            self.mark(end, row, gone);
+            let is_full = has_more && count == limit;
+            Ok(if is_full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })
+        .map(|_| (count, has_more))
     }
 
     /// Marks the entries from one place to another, but for those of sessions that are to be kept; answers how many. Notes whose
     /// they are.
     pub(super) fn places(
         &mut self,
-        (first, last): (i64, i64),
+        (mut first, last): (i64, i64),
         mut keeps: impl FnMut(&str) -> rusqlite::Result<bool>,
         sessions: &mut HashSet<String>,
     ) -> rusqlite::Result<usize> {
         let (connection, log, newest) = (self.connection, self.log, self.newest);
         let mut count = 0;
-        let walked = log.rows(connection, (first, last), Direction::Forward, |end, entries| {
-            let row = self.row(end, entries);
-            for entry in packed::unpack(end, entries)? {
-                if !(first..=last).contains(&entry.place) || entry.place == newest {
-                    continue;
-                }
-                if let Some((session, _)) = entry.session {
-                    if keeps(session)? {
+        loop {
+            let walked = log.rows(connection, (first, last), Direction::Forward, |end, row| {
+                let mut gone = self.gone(end);
+                for entry in packed::unpack(end, row)? {
+                    let bit = bit(end, entry.place);
+                    let is_meant = (first..=last).contains(&entry.place) && entry.place != newest;
+                    if !is_meant || gone & bit != 0 {
                         continue;
                     }
-                    if !sessions.contains(session) {
-                        sessions.insert(session.to_owned());
+                    if let Some((session, _)) = entry.session {
+                        if keeps(session)? {
+                            continue;
+                        }
+                        if !sessions.contains(session) {
+                            sessions.insert(session.to_owned());
+                        }
                     }
+                    gone |= bit;
+                    count += 1;
                 }
-                count += usize::from(row.mark(end - entry.place));
-            }
-            Ok(ControlFlow::<()>::Continue(()))
-        });
-        walked.map(drop)?;
-        self.write_many()?;
-        Ok(count)
+                self.mark(end, row, gone);
+                let is_full = self.rows.len() >= ROWS_MAX;
+                Ok(if is_full { ControlFlow::Break(end + 1) } else { ControlFlow::Continue(()) })
+            });
+            let ControlFlow::Break(next) = walked? else { return Ok(count) };
+            self.write()?;
+            first = next;
+        }
     }
 
     /// Forgets where these sessions have entries that lie between two places, which all are gone.
@@ -119,13 +146,29 @@ impl<'c> EntryRemoval<'c> {
         sessions: &HashSet<String>,
         (first, last): (i64, i64),
     ) -> rusqlite::Result<()> {
+        let tenant = self.log.number();
         let mut forget = self.connection.prepare_cached(
-            "DELETE FROM event_sessions WHERE tenant = ?1 AND session = ?2 AND first >= ?3 AND last <= ?4",
+            "DELETE FROM event_sessions WHERE tenant = ?1 AND session = ?2 AND first BETWEEN ?3 AND ?4 AND last <= ?4",
         )?;
         for session in sessions {
-            forget.execute(params![self.log.number(), session, first, last])?;
+            let before = self.log.newest_stretches(self.connection, session, first - 1, 1)?;
+            // One may have begun in what went before.
+            let begun = before.first().filter(|(_, end)| (first..=last).contains(end));
+            let from = match begun {
+                Some((start, _)) if !self.has_entries(session, (*start, first - 1))? => *start,
+                _ => first,
+            };
+            forget.execute(params![tenant, session, from, last])?;
         }
         Ok(())
+    }
+
+    fn has_entries(&self, session: &str, places: (i64, i64)) -> rusqlite::Result<bool> {
+        let found = self.log.walk(self.connection, places, Direction::Forward, |entry| {
+            let is_its = entry.session.is_some_and(|(of, _)| of == session);
+            Ok(if is_its { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        });
+        found.map(|found| found.is_break())
     }
 
     /// Removes what is marked.
@@ -133,8 +176,15 @@ impl<'c> EntryRemoval<'c> {
         self.write()
     }
 
-    fn row(&mut self, end: i64, entries: &[u8]) -> &mut Row {
-        self.rows.entry(end).or_insert_with(|| Row { entries: entries.to_vec(), gone: 0 })
+    /// What is marked of a row.
+    fn gone(&self, end: i64) -> u64 {
+        self.rows.get(&end).map_or(0, |row| row.gone)
+    }
+
+    fn mark(&mut self, end: i64, entries: &[u8], gone: u64) {
+        if gone != 0 {
+            self.rows.entry(end).or_insert_with(|| Row { entries: entries.to_vec(), gone: 0 }).gone = gone;
+        }
     }
 
     fn write_many(&mut self) -> rusqlite::Result<()> {
@@ -146,9 +196,9 @@ impl<'c> EntryRemoval<'c> {
         let mut change =
             self.connection.prepare_cached("UPDATE events SET at = ?2, entries = ?3 WHERE id = ?1")?;
         let mut packed = Vec::new();
-        for (end, row) in std::mem::take(&mut self.rows).into_iter().filter(|(_, row)| row.gone != 0) {
+        for (end, row) in std::mem::take(&mut self.rows) {
             let mut left = packed::unpack(end, &row.entries)?;
-            left.retain(|entry| row.gone >> (end - entry.place) & 1 == 0);
+            left.retain(|entry| row.gone & bit(end, entry.place) == 0);
             match left.first() {
                 Some(first) => {
                     packed::pack(&mut packed, end, left.iter().copied());

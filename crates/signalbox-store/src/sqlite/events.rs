@@ -21,6 +21,9 @@ use crate::error::StoreError;
 const DISORDER: Duration = Duration::from_secs(600);
 const _: () = assert!(DISORDER.as_micros() >= 2 * ROW_MICROS as u128);
 
+/// Entries of others that are stepped over for as much as it takes to look at one.
+const STEPS_OF_A_LOOK: usize = 16;
+
 /// Entries of the log, by their place in the tenant's order.
 pub(super) fn list(
     connection: &Connection,
@@ -128,21 +131,16 @@ impl Walk<'_> {
 
     fn session(&self, session: &SessionId, chosen: &mut Chosen<'_>) -> Step {
         let (low, high) = self.range;
-        let after = self.filter.after_in_session;
-        let direction = self.direction();
-        for (first, last) in self.log.stretches(self.connection, session.as_str(), (low, high), direction)? {
+        let (after, direction) = (self.filter.after_in_session, self.direction());
+        self.log.stretches(self.connection, session.as_str(), (low, high), direction, |(first, last)| {
             let range = (low.max(first), high.min(last));
-            let walked = self.log.walk(self.connection, range, direction, |entry| {
+            self.log.walk(self.connection, range, direction, |entry| {
                 let is_wanted = entry.session.is_some_and(|(of, place)| {
                     of == session.as_str() && after.is_none_or(|after| place > after)
                 });
-                Ok(if is_wanted { chosen.offer(entry) } else { ControlFlow::Continue(()) })
-            });
-            if walked?.is_break() {
-                return Ok(ControlFlow::Break(()));
-            }
-        }
-        Ok(ControlFlow::Continue(()))
+                Ok(if is_wanted { chosen.offer(entry) } else { chosen.step_over(entry) })
+            })
+        })
     }
 
     /// Full blocks by their index, the unfinished one entry by entry.
@@ -210,6 +208,7 @@ struct Chosen<'a> {
     needle: Option<String>,
     limit: usize,
     looked_at: usize,
+    stepped_over: usize,
     last: Option<i64>,
     items: Vec<Result<StoredEvent, StoreError>>,
 }
@@ -217,7 +216,7 @@ struct Chosen<'a> {
 impl<'a> Chosen<'a> {
     fn new(filter: &'a EventFilter, limit: usize) -> Self {
         let needle = filter.text.as_ref().map(|text| text.to_lowercase());
-        Self { filter, needle, limit, looked_at: 0, last: None, items: Vec::new() }
+        Self { filter, needle, limit, looked_at: 0, stepped_over: 0, last: None, items: Vec::new() }
     }
 
     /// Looks at an entry; breaks where the page is full or enough was looked at.
@@ -231,6 +230,16 @@ impl<'a> Chosen<'a> {
             self.items.push(event(entry));
         }
         ControlFlow::Continue(())
+    }
+
+    /// Steps over an entry that stands between those that are looked for; breaks where that takes too long.
+    fn step_over(&mut self, entry: &Entry<'_>) -> ControlFlow<()> {
+        self.stepped_over += 1;
+        if self.stepped_over.is_multiple_of(STEPS_OF_A_LOOK) && self.items.len() < self.limit {
+            self.last = Some(entry.place);
+            self.looked_at += 1;
+        }
+        if self.looked_at < EVENTS_LOOKED_AT { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     }
 
     /// Notes that everything up to `place` has been looked at.

@@ -27,9 +27,11 @@ const BLOCK: i64 = 4_096;
 pub(super) const ROW_ENTRIES: usize = 64;
 const ROW_PLACES: i64 = ROW_ENTRIES as i64;
 
-/// Where a session has entries. Parameters: tenant, session, first and last place.
-pub(super) const STRETCHES: &str = "SELECT first, last FROM event_sessions
-    WHERE tenant = ?1 AND session = ?2 AND last >= ?3 AND first <= ?4 ORDER BY first";
+/// Where a session has entries, the oldest first. Its stretches do not overlap, so that at most one begins before the first place
+/// that is asked for and reaches it. Parameters: tenant, session, first and last place.
+pub(super) const STRETCHES: &str = "SELECT first, last FROM event_sessions WHERE tenant = ?1 AND session = ?2
+    AND first >= ifnull((SELECT max(first) FROM event_sessions WHERE tenant = ?1 AND session = ?2 AND first <= ?3), ?3)
+    AND first <= ?4 AND last >= ?3 ORDER BY first";
 
 /// Which way the log is walked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,17 +126,23 @@ impl Log {
             return Ok(ControlFlow::Continue(()));
         }
         let mut walk = connection.prepare_cached(match direction {
-            Direction::Forward => "SELECT id, entries FROM events WHERE id BETWEEN ?1 AND ?2 ORDER BY id",
+            Direction::Forward => "SELECT id, entries FROM events WHERE id BETWEEN ?1 AND ?3 ORDER BY id",
             Direction::Backward => {
-                "SELECT id, entries FROM events WHERE id BETWEEN ?1 AND ?2 ORDER BY id DESC"
+                "SELECT id, entries FROM events
+                 WHERE id BETWEEN ?1 AND ifnull((SELECT min(id) FROM events WHERE id BETWEEN ?2 AND ?3), ?2) ORDER BY id DESC"
             }
         })?;
-        // A row that begins within the range ends at most so far behind it.
-        let mut rows = walk.query([self.id(low), self.id(high.saturating_add(ROW_PLACES - 1))])?;
+        // Rows do not overlap: one alone reaches beyond the range, and ends at most so far behind it.
+        let end = high.saturating_add(ROW_PLACES - 1);
+        let mut rows = walk.query([self.id(low), self.id(high), self.id(end)])?;
         while let Some(row) = rows.next()? {
-            let visited = visit(self.place(row.get(0)?), row.get_ref(1)?.as_blob()?)?;
+            let last = self.place(row.get(0)?);
+            let visited = visit(last, row.get_ref(1)?.as_blob()?)?;
             if visited.is_break() {
                 return Ok(visited);
+            }
+            if direction == Direction::Forward && last >= high {
+                break;
             }
         }
         Ok(ControlFlow::Continue(()))
@@ -163,22 +171,42 @@ impl Log {
         })
     }
 
-    /// The stretches of places in which a session has entries, of those from `low` to `high`.
+    /// Visits the stretches of places in which a session has entries, of those from `low` to `high`, until told to stop.
     pub(super) fn stretches(
         self,
         connection: &Connection,
         session: &str,
         (low, high): (i64, i64),
         direction: Direction,
-    ) -> rusqlite::Result<Vec<(i64, i64)>> {
-        let mut find = connection.prepare_cached(STRETCHES)?;
-        let values = params![self.number, session, low, high];
-        let found = find.query_map(values, |row| Ok((row.get(0)?, row.get(1)?)))?;
-        let mut found = found.collect::<rusqlite::Result<Vec<(i64, i64)>>>()?;
-        if direction == Direction::Backward {
-            found.reverse();
+        mut visit: impl FnMut((i64, i64)) -> rusqlite::Result<ControlFlow<()>>,
+    ) -> rusqlite::Result<ControlFlow<()>> {
+        let mut find = match direction {
+            Direction::Forward => connection.prepare_cached(STRETCHES)?,
+            Direction::Backward => connection.prepare_cached(&format!("{STRETCHES} DESC"))?,
+        };
+        let mut found = find.query(params![self.number, session, low, high])?;
+        while let Some(row) = found.next()? {
+            if visit((row.get(0)?, row.get(1)?))?.is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
         }
-        Ok(found)
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Up to `limit` of the stretches of a session that begin at `high` or before, the newest first.
+    pub(super) fn newest_stretches(
+        self,
+        connection: &Connection,
+        session: &str,
+        high: i64,
+        limit: usize,
+    ) -> rusqlite::Result<Vec<(i64, i64)>> {
+        let mut newest = Vec::new();
+        self.stretches(connection, session, (0, high), Direction::Backward, |stretch| {
+            newest.push(stretch);
+            Ok(if newest.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+        })
+        .map(|_| newest)
     }
 
     /// Which entries of the block that ends at `last` are about which agent.

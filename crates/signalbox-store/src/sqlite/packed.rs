@@ -7,12 +7,14 @@
 //! text:  0 is none · 1 is a new one: length and bytes · n + 2 is the n-th new one of the row
 //! ```
 //!
-//! Varints are those of LEB128.
+//! Varints are those of LEB128. A row spans at most [`ROW_ENTRIES`] places, and each of its places has one entry at most.
 
 use std::collections::HashMap;
 
 use quick_cache::DefaultHashBuilder;
 use rusqlite::types::Type;
+
+use super::log::ROW_ENTRIES;
 
 /// What the first byte of a row says.
 const VERSION: u8 = 1;
@@ -126,13 +128,19 @@ impl<'a> Reader<'a> {
         if self.byte()? != VERSION {
             return None;
         }
-        let mut place = last.checked_sub_unsigned(self.varint()?)?;
+        let span = self.varint()?;
         let count = usize::try_from(self.varint()?).ok()?;
-        let mut at = 0_i64;
-        // Each takes some bytes: a count that is out of its mind reserves nothing.
-        let mut entries = Vec::with_capacity(count.min(self.row.len()));
+        if span >= ROW_ENTRIES as u64 || count > ROW_ENTRIES {
+            return None;
+        }
+        let (mut place, mut at) = (last.checked_sub_unsigned(span)?, 0_i64);
+        let mut entries: Vec<Entry<'a>> = Vec::with_capacity(count);
         for _ in 0..count {
-            place = place.checked_add_unsigned(self.varint()?)?;
+            let since = self.varint()?;
+            if since == 0 && !entries.is_empty() {
+                return None;
+            }
+            place = place.checked_add_unsigned(since).filter(|place| *place <= last)?;
             let since = self.varint()?;
             at = at.wrapping_add((since >> 1).cast_signed() ^ -(since & 1).cast_signed());
             let level = self.byte()?;
@@ -145,8 +153,7 @@ impl<'a> Reader<'a> {
             let data = self.string()?;
             entries.push(Entry { place, at, level, kind, session, agent, task, data });
         }
-        let is_whole = self.row.is_empty() && entries.last().is_none_or(|entry| entry.place <= last);
-        is_whole.then_some(entries)
+        self.row.is_empty().then_some(entries)
     }
 
     fn byte(&mut self) -> Option<u8> {
@@ -202,7 +209,7 @@ mod tests {
         let name = || "[a-d]{0,2}";
         let session = option::of((name(), any::<u64>()));
         let entry = (
-            1..5_i64,
+            1..3_i64,
             any::<i64>(),
             any::<u8>(),
             name(),
@@ -211,7 +218,7 @@ mod tests {
             option::of(name()),
             ".*",
         );
-        vec(entry, 0..70)
+        vec(entry, 0..28)
     }
 
     fn entries(owned: &[Owned]) -> Vec<Entry<'_>> {
@@ -246,11 +253,14 @@ mod tests {
 
         #[test]
         fn what_is_cut_off_or_longer_is_refused(owned in owned(), cut in any::<prop::sample::Index>()) {
+            let entries = entries(&owned);
+            let last = entries.last().map_or(7, |entry| entry.place);
             let mut row = Vec::new();
-            pack(&mut row, 1 << 30, entries(&owned).into_iter());
-            prop_assert!(unpack(1 << 30, &row[..cut.index(row.len())]).is_err());
+            pack(&mut row, last, entries.into_iter());
+            prop_assert!(unpack(last, &row).is_ok());
+            prop_assert!(unpack(last, &row[..cut.index(row.len())]).is_err());
             row.push(0);
-            prop_assert!(unpack(1 << 30, &row).is_err());
+            prop_assert!(unpack(last, &row).is_err());
         }
 
         #[test]
@@ -261,6 +271,28 @@ mod tests {
             }
             drop(unpack(last, &row));
         }
+    }
+
+    #[test]
+    fn a_row_has_an_entry_for_each_place_at_most_and_no_more_places_than_there_may_be() {
+        let entry = |place| Entry {
+            place,
+            at: 0,
+            level: 0,
+            kind: "",
+            session: None,
+            agent: None,
+            task: None,
+            data: "",
+        };
+        let reads = |places: &[i64], last| {
+            let mut row = Vec::new();
+            pack(&mut row, last, places.iter().map(|place| entry(*place)));
+            unpack(last, &row).is_ok()
+        };
+        assert!(reads(&[1, 2, 64], 64) && reads(&[1], 64));
+        assert!(!reads(&[1, 2, 65], 65) && !reads(&[1], 65));
+        assert!(!reads(&[1, 1], 2));
     }
 
     #[test]

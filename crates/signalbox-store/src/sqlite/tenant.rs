@@ -7,7 +7,7 @@ use super::convert::sql_limit;
 use super::log::{Log, ROW_ENTRIES};
 use crate::removal::{PARTS, Part, Removed};
 
-/// Removes up to `limit` rows of a tenant.
+/// Removes about up to `limit` rows of a tenant, of which a row of the log counts as all entries that it may have.
 pub(super) fn remove(connection: &Connection, tenant: &TenantId, limit: usize) -> rusqlite::Result<Removed> {
     let mut removed = Removed::default();
     for part in PARTS {

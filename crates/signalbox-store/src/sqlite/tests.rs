@@ -343,8 +343,12 @@ fn a_history_is_found_stretch_by_stretch() {
         Ok(lines.collect::<rusqlite::Result<Vec<String>>>().expect("explained"))
     });
     let plan = plan.expect("read");
-    let expected = "SEARCH event_sessions USING PRIMARY KEY (tenant=? AND session=? AND first<?)";
-    assert_eq!(plan, [expected]);
+    let expected = [
+        "SEARCH event_sessions USING PRIMARY KEY (tenant=? AND session=? AND first>? AND first<?)",
+        "SCALAR SUBQUERY 1",
+        "SEARCH event_sessions USING PRIMARY KEY (tenant=? AND session=? AND first<?)",
+    ];
+    assert_eq!(plan, expected);
 }
 
 #[tokio::test]

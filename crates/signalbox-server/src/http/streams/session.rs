@@ -13,13 +13,15 @@ pub(crate) struct SessionHistory<V> {
     last: u64,
     /// Its place in the tenant's order, where it was sent by this stream.
     looked_at: u64,
+    /// Where a look goes on that found nothing yet.
+    position: Option<String>,
     view: V,
 }
 
 impl<V: EntryView> SessionHistory<V> {
     /// The history after entry `last`; 0 for all of it.
     pub(crate) fn new(tenant: TenantId, session: SessionId, last: u64, view: V) -> Self {
-        Self { tenant, session, last, looked_at: 0, view }
+        Self { tenant, session, last, looked_at: 0, position: None, view }
     }
 
     async fn read_on(&mut self, store: &Store, reached: u64) -> Result<Read, StoreError> {
@@ -29,10 +31,14 @@ impl<V: EntryView> SessionHistory<V> {
             after_in_session: Some(self.last),
             ..EventFilter::default()
         };
-        let page = Page { limit: PAGE_ENTRIES, after: None };
-        let events = store.events(&self.tenant, &filter, &page).await?.items;
+        let page = Page { limit: PAGE_ENTRIES, after: self.position.take() };
+        let listed = store.events(&self.tenant, &filter, &page).await?;
+        if listed.items.is_empty() && listed.next.is_some() {
+            self.position = listed.next;
+            return Ok(Read::More);
+        }
         let mut chunk = Chunk::default();
-        for event in &events {
+        for event in &listed.items {
             let Some((_, place)) = event.session else { continue };
             self.pass_over(&mut chunk, place.saturating_sub(1));
             chunk.event(place, &event.kind, &self.view.json(store, &self.tenant, event).await?);
