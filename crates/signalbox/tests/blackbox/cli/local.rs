@@ -151,6 +151,26 @@ fn misuse_ends_with_2_and_what_cannot_be_asked_with_1() {
 }
 
 #[test]
+fn serve_reads_what_follows_it_as_every_command_does() {
+    for line in ["serve --help", "serve -- --help", "demo-server -- --help"] {
+        let printed = run(&alone(), line);
+        assert!(printed.code == Some(0) && printed.stdout.contains("--data-dir"), "{line}: {printed:?}");
+    }
+    for line in ["serve --nope", "serve -- --nope", "demo-server --nope"] {
+        assert_eq!(run(&alone(), line).code, Some(2), "{line}");
+    }
+}
+
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[test]
+fn an_allocator_of_its_own_takes_the_place_of_the_c_librarys() {
+    let mut version = Command::new(env!("CARGO_BIN_EXE_signalbox"));
+    let told = version.arg("--version").env("MIMALLOC_VERBOSE", "1").output().unwrap();
+    // It is in the binary as a whole, `malloc` with it, or not at all.
+    assert!(String::from_utf8_lossy(&told.stderr).contains("mimalloc"), "{told:?}");
+}
+
+#[test]
 fn the_reference_has_every_group() {
     let page = run(&alone(), "reference cli").stdout;
     for heading in
