@@ -8,7 +8,6 @@ use signalbox_core::session::SessionStatus;
 use signalbox_wire::id::AgentId;
 use signalbox_wire::raw::RawObject;
 
-use crate::play::{Making, task, workflow};
 use crate::stage::{Stage, step};
 
 /// How an agent says what came of a task.
@@ -64,30 +63,4 @@ fn a_task_costs_its_dispatch_and_its_settlement() {
     // commit of three rows.
     let per_task = costs.map(|costs| (costs[2].1 - costs[1].1) / 7);
     assert_eq!(per_task, [10, 10, 13], "{costs:?}");
-}
-
-/// Commits and rows of a session with a task for each of so many items, done by an agent that takes `room` at once.
-fn cost_of_list(room: u32, items: usize) -> (usize, usize) {
-    let mut stage = Stage::new();
-    let agent = stage.agent("reader", room);
-    let (commits, rows) = (stage.store.commits, stage.store.rows_written);
-    let each = workflow("workflow", vec![task("a").for_each()]);
-    let session = stage.start(each, &json!({ "list": vec![0; items] }));
-    for _ in 0..items {
-        let held = stage.store.status(&agent).expect("a status").held[0].attempt_of();
-        let details = RawObject::parse(json!({"result": 7}).to_string()).ok();
-        let report = Some(DeliveredReport { state: "completed".into(), details });
-        let taken = stage.dispatched(&held, Outcome::Delivered { status: 200 });
-        stage.run(&SettleDispatch { report, ..taken }).expect("settled");
-    }
-    assert_eq!(stage.status(&session), SessionStatus::Completed);
-    (stage.store.commits - commits, stage.store.rows_written - rows)
-}
-
-#[test]
-fn an_item_that_waits_costs_its_place_in_the_queue_and_no_commit() {
-    let ((at_once, rows_at_once), (in_turn, rows_in_turn)) = (cost_of_list(40, 40), cost_of_list(4, 40));
-    assert_eq!((at_once, in_turn), (41, 41));
-    // That it waits is told, and its row is written once more, when it is given to an agent.
-    assert_eq!(rows_in_turn - rows_at_once, 2 * 36);
 }
