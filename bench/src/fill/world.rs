@@ -50,10 +50,8 @@ impl World {
             view.show(key, row);
         }
         match need {
-            Need::Candidates(route, most) => {
-                view.show_candidates(route.clone(), *most, vec![self.agent.clone()], true);
-            }
-            Need::Waiting(routes, most) => view.show_waiting(routes.clone(), *most, Vec::new()),
+            Need::Candidates(route) => view.show_candidates(route.clone(), vec![self.agent.clone()]),
+            Need::Waiting(routes) => view.show_waiting(routes.clone(), Vec::new()),
             _ => {}
         }
     }
@@ -129,6 +127,6 @@ fn keys(need: &Need) -> Vec<Key> {
     match need {
         Need::Row(key) => vec![key.clone()],
         Need::Rows(keys) => keys.clone(),
-        Need::Candidates(..) | Need::Waiting(..) | Need::OpenCommands(_) => Vec::new(),
+        Need::Candidates(_) | Need::Waiting(_) | Need::OpenCommands(_) => Vec::new(),
     }
 }

@@ -406,11 +406,6 @@ impl Decision {
         self.due.push(due);
     }
 
-    /// Plans due work of an id that nothing else in the decision can have.
-    pub(crate) fn arm_new(&mut self, due: Due) {
-        self.due.push(due);
-    }
-
     /// Strikes out due work, where there is any with this id.
     pub fn disarm(&mut self, id: String) {
         self.due.retain(|due| !due.work.has_id(&id));

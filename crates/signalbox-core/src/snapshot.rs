@@ -4,7 +4,7 @@
 //! drives it loads that and runs it again from the start, with the same context. So a decision reads like
 //! straight code, and still awaits nothing.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use signalbox_wire::id::{
@@ -24,14 +24,12 @@ use crate::definition::Definition;
 use crate::delivery::Message;
 use crate::figures::AgentFigures;
 use crate::hook::WebhookTrigger;
-use crate::limits::WAITING_LOOKED_AT;
 use crate::payload::Payload;
 use crate::quota::UsageDay;
 use crate::schedule::{BACKFILL_MAX, Schedule, WAITING_MAX};
 use crate::session::{Session, SessionState, Tasks};
 use crate::ssh_key::{SshFingerprint, SshKey};
 use crate::steps::TooLong;
-use crate::task::Task;
 use crate::token_keys::TokenKeys;
 
 /// A stored value and the version it was read at.
@@ -56,10 +54,10 @@ pub enum Need {
     Row(Key),
     /// The rows with these keys: what is known to be needed together is asked for in one go.
     Rows(Vec<Key>),
-    /// The available agents under a routing key, least recently used first; so many that more are of no use.
-    Candidates(String, usize),
-    /// The first tasks, at most so many, that wait under any of these routing keys, the longest waiting first.
-    Waiting(Vec<String>, usize),
+    /// The available agents under a routing key, least recently used first.
+    Candidates(String),
+    /// The tasks that wait under any of these routing keys, the longest waiting first.
+    Waiting(Vec<String>),
     /// The commands of an agent that are not over.
     OpenCommands(AgentId),
 }
@@ -179,33 +177,11 @@ pub struct Snapshot {
     first: Vec<(Key, Option<Loaded>)>,
     /// Those after the first [`FIRST_MAX`].
     others: HashMap<Key, Option<Loaded>>,
-    candidates: HashMap<String, Candidates>,
-    waiting: HashMap<Vec<String>, WaitingTasks>,
+    candidates: HashMap<String, Vec<AgentId>>,
+    waiting: HashMap<Vec<String>, Vec<WaitingTask>>,
     open_commands: HashMap<AgentId, Vec<CommandId>>,
     /// Agents that decisions before this one list under a routing key, or list no more.
     relisted: Vec<(String, AgentId, bool)>,
-    /// Tasks that wait no more by decisions before this one.
-    served: HashSet<TaskId>,
-    /// The highest priority of those that began to wait by decisions before this one.
-    newcomers: Option<i32>,
-}
-
-/// Available agents under one routing key.
-#[derive(Debug)]
-struct Candidates {
-    agents: Vec<AgentId>,
-    /// For how many there is use, as far as was said.
-    most: usize,
-    /// Whether no others are available.
-    are_all: bool,
-}
-
-/// The first tasks that wait under some routing keys.
-#[derive(Debug)]
-struct WaitingTasks {
-    tasks: Vec<WaitingTask>,
-    /// Whether no others wait.
-    are_all: bool,
 }
 
 /// Why a decision was not made.
@@ -562,12 +538,12 @@ impl Snapshot {
         }
     }
 
-    /// Takes in the candidates for a route, where `most` were asked for; `are_all`: there are no others.
-    pub fn show_candidates(&mut self, route: String, most: usize, mut agents: Vec<AgentId>, are_all: bool) {
+    /// Takes in the candidates for a route.
+    pub fn show_candidates(&mut self, route: String, mut agents: Vec<AgentId>) {
         for (_, agent, is_listed) in self.relisted.iter().filter(|(other, ..)| *other == route) {
             relist(&mut agents, agent, *is_listed);
         }
-        self.candidates.insert(route, Candidates { agents, most, are_all });
+        self.candidates.insert(route, agents);
     }
 
     /// Takes in what a decision changes, as if it had been committed: the next one is made on that.
@@ -592,7 +568,7 @@ impl Snapshot {
     }
 
     /// A session with its tasks as a decision leaves them.
-    fn session_after(&mut self, session: &Arc<Session>, decision: &Decision) -> SessionState {
+    fn session_after(&self, session: &Arc<Session>, decision: &Decision) -> SessionState {
         let mut tasks = match self.shown(&Key::Session(session.id.clone())) {
             Some(Some(Loaded::Session(before))) => before.value.tasks.clone(),
             _ => Tasks::default(),
@@ -600,31 +576,15 @@ impl Snapshot {
         for write in &decision.writes {
             let Write::Put { row: Row::Task(owner, task), .. } = write else { continue };
             if *owner == session.id {
-                let before = tasks.get(task.position).filter(|before| before.id == task.id);
-                let waited_since = before.and_then(|before| before.queued_at);
-                self.follow_waiting(waited_since, task);
                 tasks.set(Arc::clone(task));
             }
         }
         SessionState { session: Arc::clone(session), tasks }
     }
 
-    /// A task has begun to wait, or waits no more.
-    fn follow_waiting(&mut self, waited_since: Option<Timestamp>, task: &Task) {
-        if task.queued_at == waited_since {
-            return;
-        }
-        if task.queued_at.is_some() {
-            self.newcomers = self.newcomers.max(Some(task.rules.priority));
-        } else {
-            self.waiting.values_mut().for_each(|shown| shown.tasks.retain(|other| other.task != task.id));
-            self.served.insert(task.id.clone());
-        }
-    }
-
     fn relist(&mut self, route: &str, agent: &AgentId, is_listed: bool) {
-        if let Some(shown) = self.candidates.get_mut(route) {
-            relist(&mut shown.agents, agent, is_listed);
+        if let Some(agents) = self.candidates.get_mut(route) {
+            relist(agents, agent, is_listed);
         }
         self.relisted.push((route.to_owned(), agent.clone(), is_listed));
     }
@@ -634,16 +594,9 @@ impl Snapshot {
         !self.candidates.is_empty() || !self.waiting.is_empty() || !self.open_commands.is_empty()
     }
 
-    /// Takes in the waiting tasks under some routes, where `most` were asked for.
-    pub fn show_waiting(&mut self, routes: Vec<String>, most: usize, mut tasks: Vec<WaitingTask>) {
-        let are_all = tasks.len() < most;
-        tasks.retain(|waiting| !self.served.contains(&waiting.task));
-        self.waiting.insert(routes, WaitingTasks { tasks, are_all });
-    }
-
-    /// The highest priority of the tasks that have begun to wait by decisions before this one, and are in no list.
-    pub(crate) fn newcomers(&self) -> Option<i32> {
-        self.newcomers
+    /// Takes in the waiting tasks under some routes.
+    pub fn show_waiting(&mut self, routes: Vec<String>, tasks: Vec<WaitingTask>) {
+        self.waiting.insert(routes, tasks);
     }
 
     /// Takes in which commands of an agent are not over, the oldest first.
@@ -734,33 +687,23 @@ impl Snapshot {
         }
     }
 
-    /// The available agents under a routing key, least recently used first. `most`: how many there is use for.
+    /// The available agents under a routing key, least recently used first.
     ///
     /// # Errors
-    /// [`Halt::Need`] when they have not been loaded yet, or too few of them.
-    pub fn candidates(&self, route: &str, most: usize) -> Result<&[AgentId], Halt> {
-        match self.candidates.get(route).filter(|shown| shown.are_all || shown.most >= most) {
-            Some(shown) => Ok(&shown.agents),
-            None => Err(Halt::Need(Need::Candidates(route.to_owned(), most))),
-        }
+    /// [`Halt::Need`] when they have not been loaded yet.
+    pub fn candidates(&self, route: &str) -> Result<&[AgentId], Halt> {
+        self.candidates
+            .get(route)
+            .map(Vec::as_slice)
+            .ok_or_else(|| Halt::Need(Need::Candidates(route.to_owned())))
     }
 
-    /// Whether there are available agents under a routing key that have not been shown.
-    pub(crate) fn has_other_candidates(&self, route: &str) -> bool {
-        self.candidates.get(route).is_some_and(|shown| !shown.are_all)
-    }
-
-    /// The tasks that wait under any of these routing keys, the longest waiting first: the first of them, and none only
-    /// where none waits.
+    /// The tasks that wait under any of these routing keys, the longest waiting first.
     ///
     /// # Errors
     /// [`Halt::Need`] when they have not been loaded yet.
     pub fn waiting(&self, routes: &[String]) -> Result<&[WaitingTask], Halt> {
-        match self.waiting.get(routes).filter(|shown| shown.are_all || !shown.tasks.is_empty()) {
-            Some(shown) => Ok(&shown.tasks),
-            // The store still lists those that wait no more by decisions before this one.
-            None => Err(Halt::Need(Need::Waiting(routes.to_vec(), WAITING_LOOKED_AT + self.served.len()))),
-        }
+        self.waiting.get(routes).map(Vec::as_slice).ok_or_else(|| Halt::Need(Need::Waiting(routes.to_vec())))
     }
 
     /// The commands of an agent that are not over, the oldest first.

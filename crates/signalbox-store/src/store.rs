@@ -19,7 +19,7 @@ use signalbox_core::due::Lane;
 use signalbox_core::figures::AgentFigures;
 use signalbox_core::hook::WebhookTrigger;
 use signalbox_core::lease::Lease;
-use signalbox_core::limits::OPEN_COMMANDS_MAX;
+use signalbox_core::limits::{CANDIDATES_LOOKED_AT, OPEN_COMMANDS_MAX, WAITING_LOOKED_AT};
 use signalbox_core::payload::Payload;
 use signalbox_core::quota::UsageDay;
 use signalbox_core::schedule::Schedule;
@@ -196,17 +196,16 @@ impl Store {
                     self.show(tenant, key, snapshot, fresh).await?;
                 }
             }
-            Need::Candidates(route, most) => {
-                let agents = self.candidates(tenant, route, *most).await?;
-                let are_all = agents.len() < *most;
-                snapshot.show_candidates(route.clone(), *most, agents, are_all);
+            Need::Candidates(route) => {
+                let agents = self.candidates(tenant, route, CANDIDATES_LOOKED_AT).await?;
+                snapshot.show_candidates(route.clone(), agents);
             }
-            Need::Waiting(routes, most) if !backend.maybe_waiting(tenant, routes) => {
-                snapshot.show_waiting(routes.clone(), *most, Vec::new());
+            Need::Waiting(routes) if !backend.maybe_waiting(tenant, routes) => {
+                snapshot.show_waiting(routes.clone(), Vec::new());
             }
-            Need::Waiting(routes, most) => {
-                let tasks = backend.waiting(tenant, routes, *most).await?;
-                snapshot.show_waiting(routes.clone(), *most, tasks);
+            Need::Waiting(routes) => {
+                let tasks = backend.waiting(tenant, routes, WAITING_LOOKED_AT).await?;
+                snapshot.show_waiting(routes.clone(), tasks);
             }
             Need::OpenCommands(agent) => {
                 let open = backend.open_command_ids(tenant, agent, OPEN_COMMANDS_MAX).await?;

@@ -16,7 +16,6 @@ use crate::decision::{Key, Row};
 use crate::delivery::{Message, MessageKind, MessageStatus, TaskAttempt};
 use crate::due::{Due, DueJob, Lane};
 use crate::expression;
-use crate::limits::{BEGUN_AT_ONCE_MAX, CANDIDATES_LOOKED_AT};
 use crate::payload;
 use crate::routing::{self, Route};
 use crate::session::SessionEvent;
@@ -29,7 +28,6 @@ impl UnitOfWork<'_, '_> {
             let at = self.context.now + limit;
             self.decision.arm(Due::new(schedule_timer(session, task), at));
         }
-        self.note_newcomer(task.rules.priority);
         let waiting_for = self.waiting_for(&task.route)?;
         self.emit(
             session,
@@ -88,7 +86,6 @@ impl UnitOfWork<'_, '_> {
         {
             // Written even where the task is not found in it: then it was read too early, and conflicts.
             work.status_mut().held.retain(|held| held.task != task.id);
-            self.note_released(agent);
         }
         Ok(())
     }
@@ -124,32 +121,25 @@ impl UnitOfWork<'_, '_> {
 
     /// An agent for `route`: the one that has just done a task, where nothing else is in its hands, else the available
     /// one that was used least recently. An agent that this decision itself has freed is taken only when no other
-    /// task waits for it. `alike`: how many tasks there are that may be given to such agents now.
-    pub(super) fn choose(&mut self, route: &Route, alike: usize) -> Result<Option<AgentId>, Halt> {
+    /// task waits for it.
+    pub(super) fn choose(&mut self, route: &Route) -> Result<Option<AgentId>, Halt> {
         if let Route::Agent(agent) = route {
             return Ok(self.may_give_to(agent, route)?.then(|| agent.clone()));
         }
         if let Some(agent) = self.at_hand(route)? {
             return Ok(Some(agent));
         }
-        let (key, snapshot) = (route.key(), self.snapshot);
-        let listed = snapshot.candidates(&key, looked_at(alike))?;
-        let mut choices = self.looked_at(route);
+        let listed = self.snapshot.candidates(&route.key())?;
+        let mut choices = self.touched_available(route);
         // They are listed by their use: nobody behind the first who may be given it comes before that one.
-        let first = *self.passed(&key);
-        for (place, agent) in listed.iter().enumerate().skip(first) {
-            if self.is_touched(agent) {
-                continue;
-            }
-            if snapshot.agent(agent).is_err() {
+        for agent in listed {
+            if self.snapshot.agent(agent).is_err() {
                 // More than the first few are looked at: then all of them, and not with another look for each.
                 let rows =
                     listed.iter().flat_map(|agent| [Key::Agent(agent.clone()), Key::Status(agent.clone())]);
-                snapshot.require(rows)?;
+                self.snapshot.require(rows)?;
             }
-            // Whether it is taken or not, it is one of those that have been looked at from here on.
-            *self.passed(&key) = place + 1;
-            if self.may_give_to(agent, route)? {
+            if !self.is_touched(agent) && self.may_give_to(agent, route)? {
                 choices.push(agent.clone());
                 break;
             }
@@ -165,25 +155,7 @@ impl UnitOfWork<'_, '_> {
                 best = Some(key);
             }
         }
-        // Those that this decision has given something are the most recently used.
-        match best {
-            Some((_, agent)) => Ok(Some(agent)),
-            None => self.again(route),
-        }
-    }
-
-    /// The first of those that this decision has given something and that may be given more.
-    fn again(&mut self, route: &Route) -> Result<Option<AgentId>, Halt> {
-        let Some(first) = self.given_to(route).next() else { return Ok(None) };
-        if !self.others_wait_for(&first)? {
-            return Ok(Some(first));
-        }
-        for agent in self.given_to(route).skip(1).collect::<Vec<_>>() {
-            if !self.others_wait_for(&agent)? {
-                return Ok(Some(agent));
-            }
-        }
-        Ok(None)
+        Ok(best.map(|(_, agent)| agent))
     }
 
     /// Asks for what it takes to give a task of each of these routes to somebody, before much is done that would
@@ -193,21 +165,10 @@ impl UnitOfWork<'_, '_> {
             if let Route::Agent(agent) = route {
                 self.agent(agent)?;
             } else if self.at_hand(route)?.is_none() {
-                self.snapshot.candidates(&route.key(), CANDIDATES_LOOKED_AT)?;
+                self.snapshot.candidates(&route.key())?;
             }
         }
         Ok(())
-    }
-
-    /// Asks for the agents that so many tasks like this one will be given to, before those are made.
-    pub(super) fn foresee_many(&mut self, task: &Task, count: usize) -> Result<(), Halt> {
-        if count == 0 || !task.kind.is_agent() || matches!(task.route, Route::Agent(_)) {
-            return Ok(());
-        }
-        let count = task.rules.max_parallel.map_or(count, |most| count.min(most as usize));
-        let agents = self.snapshot.candidates(&task.route.key(), looked_at(count))?;
-        let rows = agents.iter().flat_map(|agent| [Key::Agent(agent.clone()), Key::Status(agent.clone())]);
-        self.snapshot.require(rows)
     }
 
     /// Asks for what the tasks need that will follow `task` once it is done.
@@ -245,9 +206,11 @@ impl UnitOfWork<'_, '_> {
         Ok(!self.snapshot.waiting(&keys)?.is_empty())
     }
 
-    /// Whether an agent was available before this decision.
-    pub(super) fn was_available(&mut self, agent: &AgentId) -> Result<bool, Halt> {
-        Ok(self.agent(agent)?.is_some_and(|work| work.was_available()))
+    fn was_available(&self, agent: &AgentId) -> Result<bool, Halt> {
+        let (Some(agent), Some(status)) = (self.snapshot.agent(agent)?, self.snapshot.status(agent)?) else {
+            return Ok(false);
+        };
+        Ok(status.value.is_available(&agent.value))
     }
 
     pub(super) fn dispatch(
@@ -267,14 +230,12 @@ impl UnitOfWork<'_, '_> {
             status.last_used = now;
             status.held.push(Held::new(carried, task.step.clone(), now));
         }
-        self.note_given(agent);
         let ends = now + task.rules.timeout.unwrap_or(self.context.policy.task_timeout);
         let dispatch = DueJob::Dispatch { session: session.clone(), task: task.id.clone(), attempt };
-        // Nothing is due yet for an attempt that begins.
-        self.decision.arm_new(Due::new(dispatch, now).by(lane).until(ends));
+        self.decision.arm(Due::new(dispatch, now).by(lane).until(ends));
         if let Some(limit) = task.rules.heartbeat_timeout {
             let heartbeat = DueJob::Heartbeat { session: session.clone(), task: task.id.clone(), attempt };
-            self.decision.arm_new(Due::new(heartbeat, now + limit));
+            self.decision.arm(Due::new(heartbeat, now + limit));
         }
         if task.queued_at.is_some() && task.rules.schedule_timeout.is_some() {
             self.decision.disarm(schedule_timer(session, task).id());
@@ -333,11 +294,6 @@ impl UnitOfWork<'_, '_> {
         let known = self.snapshot.agent(agent).ok().flatten();
         known.map_or_else(|| Lane::agent(agent), |known| known.value.lane())
     }
-}
-
-/// How many candidates there is use for where so many tasks like one another begin.
-fn looked_at(alike: usize) -> usize {
-    alike.clamp(CANDIDATES_LOOKED_AT, BEGUN_AT_ONCE_MAX)
 }
 
 /// The lane of what goes to the one service that registrations are announced to.

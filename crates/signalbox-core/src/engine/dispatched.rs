@@ -10,7 +10,6 @@ use signalbox_wire::time::Timestamp;
 use super::deliveries::{DeliveredReport, entry};
 use super::machine::Machine;
 use super::machine::command::Command;
-use super::matching::foresee_freed;
 use super::operation::Operation;
 use super::reports::ReportState;
 use super::unit_of_work::UnitOfWork;
@@ -115,9 +114,6 @@ impl SettleDispatch {
     fn delivered(&self, mut machine: Machine<'_, '_>, task: &Task) -> Result<Decision, Halt> {
         if self.is_of_earlier_connection(&mut machine)? {
             return Ok(Decision::default());
-        }
-        if self.report.is_some() {
-            foresee_freed(&mut machine.work, &self.agent, &self.attempt.session)?;
         }
         let is_known = task.status == TaskStatus::Running && self.report.is_none();
         let is_taken = machine.work.agent(&self.agent)?.is_some_and(|work| {

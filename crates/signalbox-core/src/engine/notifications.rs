@@ -132,13 +132,9 @@ mod tests {
                 Err(Halt::Need(Need::Rows(keys))) => {
                     keys.into_iter().for_each(|key| snapshot.show(key, None))
                 }
-                Err(Halt::Need(Need::Candidates(route, most))) => {
-                    snapshot.show_candidates(route, most, Vec::new(), true);
-                }
+                Err(Halt::Need(Need::Candidates(route))) => snapshot.show_candidates(route, Vec::new()),
                 Err(Halt::Need(Need::OpenCommands(agent))) => snapshot.show_open_commands(agent, Vec::new()),
-                Err(Halt::Need(Need::Waiting(routes, most))) => {
-                    snapshot.show_waiting(routes, most, Vec::new())
-                }
+                Err(Halt::Need(Need::Waiting(routes))) => snapshot.show_waiting(routes, Vec::new()),
                 other => return other.map(|(decision, ())| decision),
             }
         }

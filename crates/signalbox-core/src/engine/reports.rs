@@ -11,7 +11,6 @@ use signalbox_wire::time::Timestamp;
 use super::agents::give_all_back;
 use super::machine::Machine;
 use super::machine::command::Command;
-use super::matching::{foresee_freed, serve_freed};
 use super::operation::Operation;
 use super::unit_of_work::UnitOfWork;
 use crate::agent::{AgentStatus, Held, Meaning, OFFLINE, Report};
@@ -87,12 +86,7 @@ impl ReportState {
         // done again.
         if let Some(held) = current.status.task_named(self.task.as_deref(), self.session.as_deref()) {
             snapshot.session(&held.session)?;
-            if origin == Origin::Report && self.ends_task() {
-                let session = held.session.clone();
-                foresee_freed(work, &self.agent, &session)?;
-            }
         }
-        let current = work.known_agent(&self.agent)?;
         let (is_news, held) = self.apply_report(current.status_mut(), origin, now);
         self.end_stopping(work, is_news)?;
         let task = match &held {
@@ -107,7 +101,6 @@ impl ReportState {
             work.known_agent(&self.agent)?.status_mut().shorten(details);
         }
         work.log(self.logged(now, details.as_ref().or(self.details.as_ref())));
-        let settled = held.as_ref().map(|held| held.session.clone());
         if let Some(held) = held {
             self.settle(machine, &held, task, details.as_ref().or(self.details.as_ref()))?;
         }
@@ -115,10 +108,7 @@ impl ReportState {
             let held = std::mem::take(&mut machine.work.known_agent(&self.agent)?.status_mut().held);
             give_all_back(machine, &held, "its agent went offline")?;
         }
-        match settled {
-            Some(session) => serve_freed(machine, &self.agent, &session),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     /// The delivery of an attempt has been answered: the newest report of its agent settles it, where that could only
@@ -155,7 +145,6 @@ impl ReportState {
             newest.about_task = true;
         }
         report.settle(machine, &held, task, details.as_ref().or(report.details.as_ref()))?;
-        serve_freed(machine, agent, &attempt.session)?;
         Ok(true)
     }
 
@@ -374,11 +363,6 @@ impl ReportState {
             Some(other) => other.to_string(),
             None => format!("the agent reported '{}' and no reason", self.state),
         }
-    }
-
-    /// Whether a task that it is about is over by it.
-    fn ends_task(&self) -> bool {
-        matches!(Meaning::of(&self.state), Meaning::Done | Meaning::Failed)
     }
 
     fn level(&self) -> Level {

@@ -3,7 +3,7 @@
 //! Sessions change by events only, agents in place; [`UnitOfWork::finish`] compares with what was read and writes
 //! what differs. Whether an agent is listed as available is derived here and nowhere else.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use signalbox_wire::id::{AgentId, SessionId, TaskId};
@@ -17,7 +17,7 @@ use crate::due::{Due, DueJob};
 use crate::event::NewEvent;
 use crate::limits::{BEGUN_AT_ONCE_MAX, HISTORY_AT_ONCE_BYTES, RECONNECT_GRACE};
 use crate::payload::Payload;
-use crate::routing::{self, Route};
+use crate::routing;
 use crate::session::{SessionEvent, SessionState};
 use crate::task::Task;
 use crate::{Decision, DecisionContext, Halt, Rejected, Snapshot, Versioned};
@@ -28,23 +28,12 @@ pub(super) struct UnitOfWork<'w, 'p> {
     pub(super) context: &'w mut DecisionContext<'p>,
     pub(super) decision: Decision,
     agents: BTreeMap<AgentId, Option<AgentWork>>,
-    /// Agents that have been looked at and given nothing: few, while those that have been given tasks may be many.
-    looked_at: Vec<AgentId>,
-    /// Agents that have been given tasks, and may be given more.
-    given_to: BTreeSet<AgentId>,
-    has_given: bool,
-    /// How many of the candidates for a route have been looked at, by its key: none behind them.
-    passed: Vec<(String, usize)>,
     sessions: BTreeMap<SessionId, SessionWork>,
     concurrency_groups: BTreeMap<String, GroupWork>,
     /// Revisions of workflows that this decision keeps.
     pub(super) kept: Vec<Arc<Definition>>,
     /// Tasks that have begun, and those of sessions that were begun for them.
     pub(super) begun: usize,
-    /// It has been shown too few agents for what could begin: another decision goes on.
-    pub(super) lacks_candidates: bool,
-    /// The highest priority of the tasks that begin to wait by this decision.
-    newcomers: Option<i32>,
     /// Payloads that are new with this decision, each before those that refer to it.
     pub(super) new_payloads: Vec<Arc<Payload>>,
     /// The agent whose report this is, where it says that a task is done.
@@ -126,12 +115,6 @@ impl AgentWork {
         self.status.is_busy(&self.agent)
     }
 
-    /// Whether it was available before this decision.
-    pub(super) fn was_available(&self) -> bool {
-        let read = self.read.as_ref().and_then(|(agent, status)| Some((agent, status.as_ref()?)));
-        read.is_some_and(|(agent, status)| status.value.is_available(&agent.value))
-    }
-
     pub(super) fn is_available(&self) -> bool {
         !self.is_removed && self.status.is_available(&self.agent)
     }
@@ -144,16 +127,10 @@ impl<'w, 'p> UnitOfWork<'w, 'p> {
             context,
             decision: Decision::default(),
             agents: BTreeMap::new(),
-            looked_at: Vec::new(),
-            given_to: BTreeSet::new(),
-            has_given: false,
-            passed: Vec::new(),
             sessions: BTreeMap::new(),
             concurrency_groups: BTreeMap::new(),
             kept: Vec::new(),
             begun: 0,
-            lacks_candidates: false,
-            newcomers: None,
             new_payloads: Vec::new(),
             just_done: None,
         }
@@ -162,9 +139,7 @@ impl<'w, 'p> UnitOfWork<'w, 'p> {
     /// Whether so much has begun that the rest is left to another decision.
     pub(super) fn is_large(&self) -> bool {
         let history = self.decision.events.iter().map(|event| event.data.len());
-        self.lacks_candidates
-            || self.begun >= BEGUN_AT_ONCE_MAX
-            || (self.begun > 0 && history.sum::<usize>() > HISTORY_AT_ONCE_BYTES)
+        self.begun >= BEGUN_AT_ONCE_MAX || (self.begun > 0 && history.sum::<usize>() > HISTORY_AT_ONCE_BYTES)
     }
 
     /// Whether a session that this decision has looked at is over.
@@ -176,9 +151,6 @@ impl<'w, 'p> UnitOfWork<'w, 'p> {
     pub(super) fn agent(&mut self, id: &AgentId) -> Result<Option<&mut AgentWork>, Halt> {
         if !self.agents.contains_key(id) {
             let loaded = self.load_agent(id)?;
-            if loaded.is_some() {
-                self.looked_at.push(id.clone());
-            }
             self.agents.insert(id.clone(), loaded);
         }
         Ok(self.agents.get_mut(id).and_then(Option::as_mut).filter(|work| !work.is_removed))
@@ -225,75 +197,21 @@ impl<'w, 'p> UnitOfWork<'w, 'p> {
             is_removed: false,
             agent,
         };
-        self.looked_at.push(id.clone());
         self.agents.insert(id, Some(work));
     }
 
-    /// The agents that this decision has looked at and given nothing, as far as they are available for `route`.
-    pub(super) fn looked_at(&self, route: &Route) -> Vec<AgentId> {
-        self.available_of(&self.looked_at, route).map(|work| work.agent.id.clone()).collect()
-    }
-
-    /// The agents that this decision has given something and that may be given more, by id.
-    pub(super) fn given_to(&self, route: &Route) -> impl Iterator<Item = AgentId> {
-        self.available_of(&self.given_to, route).map(|work| work.agent.id.clone())
-    }
-
-    /// Whether this decision has given out what it was shown of the agents for `route`, and others are available.
-    pub(super) fn is_short_of(&self, route: &Route) -> bool {
-        self.has_given && self.snapshot.has_other_candidates(&route.key())
-    }
-
-    fn available_of<'s>(
-        &'s self,
-        ids: impl IntoIterator<Item = &'s AgentId>,
-        route: &Route,
-    ) -> impl Iterator<Item = &'s AgentWork> {
-        let works = ids.into_iter().filter_map(|id| self.agents.get(id)?.as_ref());
-        works.filter(|work| work.is_available() && route.admits(&work.agent))
-    }
-
-    /// An agent has been given a task.
-    pub(super) fn note_given(&mut self, id: &AgentId) {
-        self.has_given = true;
-        self.looked_at.retain(|other| other != id);
-        match self.agents.get(id).and_then(Option::as_ref).is_some_and(AgentWork::is_available) {
-            true => self.given_to.insert(id.clone()),
-            // Full, it is not looked at again for each task that begins.
-            false => self.given_to.remove(id),
-        };
-    }
-
-    /// A task is taken out of an agent's hands.
-    pub(super) fn note_released(&mut self, id: &AgentId) {
-        if !self.looked_at.contains(id) {
-            self.given_to.insert(id.clone());
-        }
-    }
-
-    /// How many of the candidates for the route with this key have been looked at, to be moved on.
-    pub(super) fn passed(&mut self, key: &str) -> &mut usize {
-        let at = self.passed.iter().position(|(other, _)| other == key).unwrap_or_else(|| {
-            self.passed.push((key.to_owned(), 0));
-            self.passed.len() - 1
-        });
-        &mut self.passed[at].1
+    /// The agents touched so far that are available for `route`.
+    pub(super) fn touched_available(&self, route: &routing::Route) -> Vec<AgentId> {
+        let works = self.agents.values().flatten();
+        works
+            .filter(|work| work.is_available() && route.admits(&work.agent))
+            .map(|work| work.agent.id.clone())
+            .collect()
     }
 
     /// Whether this decision has looked at an agent.
     pub(super) fn is_touched(&self, id: &AgentId) -> bool {
         self.agents.contains_key(id)
-    }
-
-    /// A task of this priority begins to wait.
-    pub(super) fn note_newcomer(&mut self, priority: i32) {
-        self.newcomers = self.newcomers.max(Some(priority));
-    }
-
-    /// The highest priority of the tasks that have begun to wait by this decision and those that it is folded with: no list
-    /// shows them.
-    pub(super) fn newcomers(&self) -> Option<i32> {
-        self.newcomers.max(self.snapshot.newcomers())
     }
 
     /// Whether a touched or stored agent is available.
@@ -505,20 +423,19 @@ impl<'w, 'p> UnitOfWork<'w, 'p> {
 
     /// Brings the lists of available agents in line with the agent.
     fn relist(&mut self, work: &AgentWork) {
-        let read = work.read.as_ref().filter(|_| work.was_available());
-        let old_used = read.and_then(|(_, status)| Some(status.as_ref()?.value.last_used));
-        let used = work.is_available().then_some(work.status.last_used);
-        let is_same_agent = read.is_some_and(|_| !work.is_agent_changed);
-        if old_used == used && (used.is_none() || is_same_agent) {
+        let before = work.read.as_ref().and_then(|(agent, status)| {
+            let status = status.as_ref()?;
+            status
+                .value
+                .is_available(&agent.value)
+                .then(|| (routing::listing_of(&agent.value), status.value.last_used))
+        });
+        let after = work.is_available().then(|| (routing::listing_of(&work.agent), work.status.last_used));
+        if before == after {
             return;
         }
-        let new = if used.is_some() { routing::listing_of(&work.agent) } else { Vec::new() };
-        let old = match read {
-            Some(_) if is_same_agent && used.is_some() => new.clone(),
-            Some((agent, _)) => routing::listing_of(&agent.value),
-            None => Vec::new(),
-        };
-        let (old_used, last_used) = (old_used.unwrap_or_default(), used.unwrap_or_default());
+        let (old, old_used) = before.clone().unwrap_or_default();
+        let (new, last_used) = after.unwrap_or_default();
         for route in old.iter().filter(|route| !new.contains(route)) {
             self.decision.remove_guarded(Key::Available(route.clone(), work.agent.id.clone()));
         }
@@ -545,13 +462,8 @@ impl<'w, 'p> UnitOfWork<'w, 'p> {
         changed.sort_unstable();
         changed.dedup();
         changed.extend(work.tasks_read..tasks.len());
-        // One is tried for all that wait for the same agents: where it is served, the others are tried in its place.
-        let mut hinted: Vec<&Route> = Vec::new();
         for task in changed.into_iter().filter_map(|position| tasks.get(position)) {
-            if task.queued_at.is_some() && !hinted.contains(&&task.route) {
-                if !matches!(task.route, Route::Agent(_)) {
-                    hinted.push(&task.route);
-                }
+            if task.queued_at.is_some() {
                 self.decision.hints.push(MatchHint::Task(id.clone(), task.id.clone()));
             }
             self.decision.put_guarded(Row::Task(id.clone(), Arc::clone(task)), version);

@@ -73,16 +73,6 @@ impl SessionState {
         }
     }
 
-    /// How many tasks like this one nobody has looked at yet: none but itself where it is of no list.
-    #[must_use]
-    pub fn fresh_alike(&self, task: &Task) -> usize {
-        let Some(instance) = task.instance.as_ref().filter(|_| task.undoes.is_none()) else { return 1 };
-        let runs = self.tasks.runs_of(instance.of);
-        let fresh: usize = runs.map(|run| self.tasks.fresh_among(run.range())).sum();
-        let most = self.tasks.get(instance.of).and_then(|whole| whole.rules.max_parallel);
-        fresh.min(most.map_or(usize::MAX, |most| most as usize))
-    }
-
     /// The first task in order, whose parameters are overlaid with the session's input.
     #[must_use]
     pub fn is_first(&self, task: &Task) -> bool {

@@ -37,8 +37,6 @@ struct Marks {
     open: u64,
     /// Those that are under way.
     under_way: u64,
-    /// Those that wait for an agent.
-    queued: u64,
 }
 
 /// A kind of mark.
@@ -84,7 +82,6 @@ impl Marks {
             (&mut self.fresh, is_fresh),
             (&mut self.open, !task.status.is_settled()),
             (&mut self.under_way, task.is_under_way()),
-            (&mut self.queued, task.queued_at.is_some()),
         ] {
             *word = (*word & !(1 << bit)) | (u64::from(is_set) << bit);
         }
@@ -237,19 +234,9 @@ impl Tasks {
         self.marked(0..self.len(), |marks| marks.under_way)
     }
 
-    /// How many nobody has looked at.
-    pub(super) fn fresh_among(&self, range: Range<usize>) -> usize {
-        self.words(range, |marks| marks.fresh).map(|(_, word)| word.count_ones() as usize).sum()
-    }
-
     /// How many are under way.
     pub(super) fn under_way_among(&self, range: Range<usize>) -> usize {
         self.words(range, |marks| marks.under_way).map(|(_, word)| word.count_ones() as usize).sum()
-    }
-
-    /// Whether some wait for an agent.
-    pub(crate) fn are_queued(&self) -> bool {
-        self.marks.iter().any(|marks| marks.queued != 0)
     }
 
     /// About how many looks it takes to find the next move.

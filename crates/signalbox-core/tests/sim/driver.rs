@@ -301,10 +301,6 @@ impl World {
                 let hint = MatchHint::Agent(offer.agent.clone());
                 self.follow(running.seat, hint);
             }
-            (Call::MatchTask(tried), ToolReply::Yes(true), Caller::Plane) => {
-                let hint = MatchHint::Task(tried.session.clone(), tried.task.clone());
-                self.follow(running.seat, hint);
-            }
             (Call::Connect(connect), _, Caller::Program { index, life, .. }) => {
                 self.connected(*index, *life, connect, running.seat);
             }

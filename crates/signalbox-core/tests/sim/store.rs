@@ -13,7 +13,6 @@ use signalbox_core::decision::{ConcurrencyGroup, Guard, Key, Row, Write};
 use signalbox_core::delivery::Message;
 use signalbox_core::due::DueJob;
 use signalbox_core::event::NewEvent;
-use signalbox_core::limits::{CANDIDATES_LOOKED_AT, WAITING_LOOKED_AT};
 use signalbox_core::payload::Reference;
 use signalbox_core::session::{SessionEvent, SessionState};
 use signalbox_core::snapshot::{Loaded, Versioned, WaitingTask};
@@ -90,22 +89,17 @@ impl Store {
         match need {
             Need::Row(key) => snapshot.show(key.clone(), self.loaded(key)),
             Need::Rows(keys) => keys.iter().for_each(|key| snapshot.show(key.clone(), self.loaded(key))),
-            Need::Candidates(route, most) => {
+            Need::Candidates(route) => {
                 let mut listed: Vec<(Timestamp, &AgentId)> = self
                     .available
                     .iter()
                     .filter_map(|(agent, routes)| Some((*routes.get(route)?, agent)))
                     .collect();
                 listed.sort();
-                let shown = most.saturating_sub(CANDIDATES_LOOKED_AT) + self.looks.0;
-                let are_all = listed.len() <= shown;
-                let agents = listed.into_iter().take(shown).map(|(_, agent)| agent.clone()).collect();
-                snapshot.show_candidates(route.clone(), *most, agents, are_all);
+                let agents = listed.into_iter().take(self.looks.0).map(|(_, agent)| agent.clone()).collect();
+                snapshot.show_candidates(route.clone(), agents);
             }
-            Need::Waiting(routes, most) => {
-                let shown = most.saturating_sub(WAITING_LOOKED_AT) + self.looks.1;
-                snapshot.show_waiting(routes.clone(), shown, self.waiting_under(routes, shown));
-            }
+            Need::Waiting(routes) => snapshot.show_waiting(routes.clone(), self.waiting_under(routes)),
             Need::OpenCommands(agent) => {
                 snapshot.show_open_commands(agent.clone(), self.open_commands_of(agent))
             }
@@ -225,11 +219,11 @@ impl Store {
         }
     }
 
-    fn waiting_under(&self, routes: &[String], most: usize) -> Vec<WaitingTask> {
+    fn waiting_under(&self, routes: &[String]) -> Vec<WaitingTask> {
         let mut found: Vec<(&TaskId, &Waiting)> =
             self.waiting.iter().filter(|(_, waiting)| routes.contains(&waiting.route)).collect();
         found.sort_by_key(|(task, waiting)| (Reverse(waiting.priority), waiting.since, *task));
-        let shown = found.into_iter().take(most);
+        let shown = found.into_iter().take(self.looks.1);
         shown
             .map(|(task, waiting)| WaitingTask { session: waiting.session.clone(), task: task.clone() })
             .collect()

@@ -41,8 +41,6 @@ const DECIDED_INLINE_MAX: usize = 8;
 
 /// Agents in other decisions that are passed over to find one that is in none.
 const CANDIDATES_PASSED_OVER_MAX: usize = 256;
-/// Agents that a decision may choose from after a conflict, at most.
-const CANDIDATES_AFTER_CONFLICT_MAX: usize = 32;
 /// Agents of one route that are listed at most to find one that can be reached.
 const CANDIDATES_LISTED_MAX: usize = 10_000;
 
@@ -387,9 +385,7 @@ impl Inner {
     ) -> Result<(), StoreError> {
         let fresh = attempt.is_fresh();
         match need {
-            Need::Candidates(route, most) => {
-                self.candidates(choice, (route, most), attempt.snapshot(), fresh).await?;
-            }
+            Need::Candidates(route) => self.candidates(choice, route, attempt.snapshot(), fresh).await?,
             need => self.store.load(choice.tenant(), &need, attempt.snapshot(), fresh).await?,
         }
         attempt.loaded(!fresh && self.store.cache_may_be_old());
@@ -397,33 +393,27 @@ impl Inner {
     }
 
     /// Shows a decision the agents that it may choose from, those first that no other is choosing now, and with them
-    /// the rows of those that it will most likely take.
+    /// the rows of the one that it will most likely take.
     async fn candidates(
         &self,
         choice: &mut AgentChoice<'_>,
-        (route, wanted): (String, usize),
+        route: String,
         snapshot: &mut Snapshot,
         fresh: bool,
     ) -> Result<(), StoreError> {
         let tenant = choice.tenant().clone();
         let has_open = self.deliveries.room(DueKind::Delivery).open_count() > 0;
         let passed_over = self.in_flight_agents.count(&tenant);
-        // A decision about many agents that has conflicted would do so again and again where they are busy.
-        let shown = if fresh { wanted.min(CANDIDATES_AFTER_CONFLICT_MAX) } else { wanted };
-        let most = shown + passed_over.min(CANDIDATES_PASSED_OVER_MAX);
+        let most = CANDIDATES_LOOKED_AT + passed_over.min(CANDIDATES_PASSED_OVER_MAX);
         let mut listed = self.store.candidates(&tenant, &route, most).await?;
-        let are_all_listed = listed.len() < most;
         if has_open {
             listed = self.reachable_of(&tenant, &route, most, listed).await?;
         }
-        let count = listed.len();
-        let shown = choice.choose(listed, shown);
-        let are_all = are_all_listed && shown.len() == count;
-        // One that has a use for many takes one after the other.
-        let first = shown.iter().take(if wanted > CANDIDATES_LOOKED_AT { wanted } else { 1 });
+        let shown = choice.choose(listed, CANDIDATES_LOOKED_AT);
+        let first = shown.iter().take(1);
         let rows = first.flat_map(|agent| [Key::Agent(agent.clone()), Key::Status(agent.clone())]);
         self.store.load(&tenant, &Need::Rows(rows.collect()), snapshot, fresh).await?;
-        snapshot.show_candidates(route, wanted, shown, are_all);
+        snapshot.show_candidates(route, shown);
         Ok(())
     }
 

@@ -51,7 +51,7 @@ impl AgentChoice<'_> {
             candidates = free;
         }
         candidates.truncate(most);
-        if let Some(first) = candidates.first().filter(|first| !self.agents.contains(first)) {
+        if let Some(first) = candidates.first() {
             Self::add(&mut all, &self.tenant, first, &mut self.agents);
         }
         candidates
@@ -73,22 +73,15 @@ impl AgentChoice<'_> {
         if decision.due.is_empty() && decision.done.is_empty() {
             return;
         }
-        let statuses = decision.writes.iter().filter_map(|write| match write {
-            Write::Put { row: Row::Status(status), .. } => Some(&status.agent),
-            _ => None,
-        });
-        self.take(statuses);
-    }
-
-    /// Takes these agents, each of which comes once.
-    fn take<'a>(&mut self, agents: impl Iterator<Item = &'a AgentId>) {
-        let mut all = self.in_flight_agents.0.lock();
-        let known = self.agents.len();
-        for agent in agents {
-            if !self.agents[..known].contains(agent) {
-                Self::add(&mut all, &self.tenant, agent, &mut self.agents);
+        for write in &decision.writes {
+            if let Write::Put { row: Row::Status(status), .. } = write {
+                self.take(&status.agent);
             }
         }
+    }
+
+    fn take(&mut self, agent: &AgentId) {
+        Self::add(&mut self.in_flight_agents.0.lock(), &self.tenant, agent, &mut self.agents);
     }
 
     fn add(
@@ -97,6 +90,9 @@ impl AgentChoice<'_> {
         agent: &AgentId,
         own: &mut Vec<AgentId>,
     ) {
+        if own.contains(agent) {
+            return;
+        }
         *all.entry(tenant.clone()).or_default().entry(agent.clone()).or_default() += 1;
         own.push(agent.clone());
     }
@@ -142,7 +138,7 @@ mod tests {
         let mut second = in_flight_agents.choice(&tenant);
         assert_eq!(second.choose(candidates(), 2), agents(&["b", "c"]));
         let mut third = in_flight_agents.choice(&tenant);
-        third.take(agents(&["c"]).iter());
+        third.take(&agents(&["c"])[0]);
         assert_eq!(
             (in_flight_agents.count(&tenant), in_flight_agents.choice(&tenant).choose(candidates(), 2)),
             (3, agents(&["a", "b"]))

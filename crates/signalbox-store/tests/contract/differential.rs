@@ -8,7 +8,6 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use signalbox_core::decision::{Guard, Key, Row, Write};
 use signalbox_core::due::Due;
-use signalbox_core::limits::{CANDIDATES_LOOKED_AT, WAITING_LOOKED_AT};
 use signalbox_core::routing::Route;
 use signalbox_core::{Decision, Need};
 use signalbox_store::{EventFilter, Page, Prune, Store, StoreError};
@@ -437,16 +436,12 @@ async fn same_state(store: &Store, tenant: &TenantId, model: &Model) -> Result<(
             prop_assert_eq!(found, model.version(tenant, &key), "{:?}", key);
         }
     }
-    let snapshot = view_of(store, tenant, &Need::Candidates("any".into(), CANDIDATES_LOOKED_AT)).await;
-    let found: Vec<String> = snapshot
-        .candidates("any", CANDIDATES_LOOKED_AT)
-        .expect("loaded")
-        .iter()
-        .map(ToString::to_string)
-        .collect();
+    let snapshot = view_of(store, tenant, &Need::Candidates("any".into())).await;
+    let found: Vec<String> =
+        snapshot.candidates("any").expect("loaded").iter().map(ToString::to_string).collect();
     prop_assert_eq!(found, model.candidates(tenant, "any"));
     let routes = vec![Route::Any.key()];
-    let snapshot = view_of(store, tenant, &Need::Waiting(routes.clone(), WAITING_LOOKED_AT)).await;
+    let snapshot = view_of(store, tenant, &Need::Waiting(routes.clone())).await;
     let found: Vec<String> =
         snapshot.waiting(&routes).expect("loaded").iter().map(|task| task.task.to_string()).collect();
     prop_assert_eq!(found, model.waiting(tenant, &routes));

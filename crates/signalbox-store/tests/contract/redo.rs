@@ -10,7 +10,6 @@ use parking_lot::Mutex;
 use rusqlite::Connection;
 use signalbox_core::decision::{Key, Row};
 use signalbox_core::event::NewEvent;
-use signalbox_core::limits::WAITING_LOOKED_AT;
 use signalbox_core::routing::Route;
 use signalbox_core::task::Task;
 use signalbox_core::{Decision, Need};
@@ -177,7 +176,7 @@ async fn all_is_there(store: &Store) {
     assert_eq!(status.value.report.as_ref().map(|report| report.state.as_str()), Some("busy"));
 
     let routes = vec![Route::Any.key()];
-    let snapshot = view_of(store, &tenant(), &Need::Waiting(routes.clone(), WAITING_LOOKED_AT)).await;
+    let snapshot = view_of(store, &tenant(), &Need::Waiting(routes.clone())).await;
     let line = snapshot.waiting(&routes).expect("loaded").iter().map(|waiting| waiting.task.as_str());
     assert_eq!(line.collect::<Vec<_>>(), ["t2"]);
     let page = Page { limit: 9, after: None };

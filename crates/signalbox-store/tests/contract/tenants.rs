@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use signalbox_core::decision::{Key, Row};
-use signalbox_core::limits::{CANDIDATES_LOOKED_AT, WAITING_LOOKED_AT};
 use signalbox_core::routing::Route;
 use signalbox_core::ssh_key::SshKey;
 use signalbox_core::{Decision, Need};
@@ -223,10 +222,10 @@ async fn sees_its_own(world: &World, tenant: &TenantId) {
         events.iter().map(|event| (event.sequence, event.kind.as_str())).collect::<Vec<_>>(),
         [(1, mark)]
     );
-    let snapshot = view_of(store, tenant, &Need::Candidates(mark.to_owned(), CANDIDATES_LOOKED_AT)).await;
-    assert_eq!(snapshot.candidates(mark, CANDIDATES_LOOKED_AT).expect("loaded"), [agent_id("same")]);
+    let snapshot = view_of(store, tenant, &Need::Candidates(mark.to_owned())).await;
+    assert_eq!(snapshot.candidates(mark).expect("loaded"), [agent_id("same")]);
     let routes = vec!["capability:one".to_owned(), "capability:two".to_owned()];
-    let snapshot = view_of(store, tenant, &Need::Waiting(routes.clone(), WAITING_LOOKED_AT)).await;
+    let snapshot = view_of(store, tenant, &Need::Waiting(routes.clone())).await;
     assert_eq!(snapshot.waiting(&routes).expect("loaded").len(), 1);
     let sessions = store.sessions(tenant, &SessionFilter::default(), &page).await.expect("read").items;
     assert_eq!(sessions.iter().filter_map(|session| session.trace.as_deref()).collect::<Vec<_>>(), [mark]);
@@ -256,6 +255,6 @@ async fn sees_nothing(world: &World, tenant: &TenantId) {
         store.dead_letters(tenant, &DeadLetterFilter::default(), &page).await.expect("read").items.is_empty()
     );
     assert!(!store.open_session_of_workflow(tenant, &workflow_id("same"), None).await.expect("read"));
-    let snapshot = view_of(store, tenant, &Need::Candidates("one".into(), CANDIDATES_LOOKED_AT)).await;
-    assert!(snapshot.candidates("one", CANDIDATES_LOOKED_AT).expect("loaded").is_empty());
+    let snapshot = view_of(store, tenant, &Need::Candidates("one".into())).await;
+    assert!(snapshot.candidates("one").expect("loaded").is_empty());
 }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use signalbox_core::decision::{Key, Row};
-use signalbox_core::limits::{CANDIDATES_LOOKED_AT, WAITING_LOOKED_AT};
 use signalbox_core::routing::Route;
 use signalbox_core::session::SessionStatus;
 use signalbox_core::task::{Task, TaskStatus};
@@ -39,7 +38,7 @@ async fn put_task(store: &Store, tenant: &TenantId, task: Task) {
 
 async fn waiting(store: &Store, tenant: &TenantId, routes: &[&str]) -> Vec<String> {
     let routes: Vec<String> = routes.iter().map(|route| (*route).to_owned()).collect();
-    let snapshot = view_of(store, tenant, &Need::Waiting(routes.clone(), WAITING_LOOKED_AT)).await;
+    let snapshot = view_of(store, tenant, &Need::Waiting(routes.clone())).await;
     snapshot.waiting(&routes).expect("loaded").iter().map(|waiting| waiting.task.to_string()).collect()
 }
 
@@ -52,13 +51,8 @@ async fn candidates_come_least_recently_used_first(world: &World) {
     decision.put_guarded(Row::Available(available("capability:read", "c", 3)), 1);
     commit(store, decision).await.expect("listed");
     let candidates = |route: &'static str| async move {
-        let snapshot = view_of(store, &tenant(), &Need::Candidates(route.into(), CANDIDATES_LOOKED_AT)).await;
-        snapshot
-            .candidates(route, CANDIDATES_LOOKED_AT)
-            .expect("loaded")
-            .iter()
-            .map(ToString::to_string)
-            .collect::<Vec<_>>()
+        let snapshot = view_of(store, &tenant(), &Need::Candidates(route.into())).await;
+        snapshot.candidates(route).expect("loaded").iter().map(ToString::to_string).collect::<Vec<_>>()
     };
     assert_eq!(candidates("any").await, ["a", "z", "b", "c"]);
     assert_eq!(candidates("capability:read").await, ["c"]);
@@ -80,13 +74,9 @@ async fn candidates_come_least_recently_used_first(world: &World) {
     );
 
     let again = world.reopened().await;
-    let snapshot = view_of(&again, &tenant(), &Need::Candidates("any".into(), CANDIDATES_LOOKED_AT)).await;
-    let mut listed: Vec<_> = snapshot
-        .candidates("any", CANDIDATES_LOOKED_AT)
-        .expect("loaded")
-        .iter()
-        .map(ToString::to_string)
-        .collect();
+    let snapshot = view_of(&again, &tenant(), &Need::Candidates("any".into())).await;
+    let mut listed: Vec<_> =
+        snapshot.candidates("any").expect("loaded").iter().map(ToString::to_string).collect();
     listed.sort_unstable();
     assert_eq!(
         listed,
@@ -185,7 +175,7 @@ async fn the_hint_never_denies_a_waiting_task(world: &World) {
         }
     });
     while !toggling.is_finished() {
-        let need = Need::Waiting(any.to_vec(), WAITING_LOOKED_AT);
+        let need = Need::Waiting(any.to_vec());
         store.load(&tenant(), &need, &mut signalbox_core::Snapshot::new(), false).await.expect("loaded");
     }
     toggling.await.expect("finished");

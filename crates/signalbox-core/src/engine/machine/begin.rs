@@ -36,7 +36,7 @@ pub(super) fn begin(
     }
     let session = session.clone();
     then.push(match &task.kind {
-        Kind::Agent => Command::MatchTask { session, task: task.id.clone(), to: None },
+        Kind::Agent => Command::MatchTask { session, task: task.id.clone() },
         Kind::Tool(_) => Command::CallTool { session, task },
         Kind::Workflow(workflow) => {
             Command::StartChild { session, workflow: workflow.clone(), task: Arc::clone(&task) }

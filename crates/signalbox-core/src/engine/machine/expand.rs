@@ -51,7 +51,6 @@ pub(super) fn expand(
             items.len()
         ));
     }
-    work.foresee_many(task, items.len())?;
     work.context.steps.take(items.len() as u64 * STEPS_PER_TASK_MADE)?;
     work.context.steps.take_bytes(bytes as u64)?;
     let tasks = instances(task, items, count, work);

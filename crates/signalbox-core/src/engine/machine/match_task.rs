@@ -1,6 +1,6 @@
 //! A pending task is given to an agent; where none is available it waits.
 
-use signalbox_wire::id::{AgentId, SessionId, TaskId};
+use signalbox_wire::id::{SessionId, TaskId};
 
 use super::command::{Command, Commands};
 use super::given::given;
@@ -10,11 +10,9 @@ use crate::routing::Route;
 use crate::session::SessionStatus;
 use crate::task::TaskStatus;
 
-/// `to`: the agent that it is offered to, before any other that may be available.
 pub(super) fn match_task(
     session: &SessionId,
     task: &TaskId,
-    to: Option<&AgentId>,
     work: &mut UnitOfWork<'_, '_>,
     then: &mut Commands,
 ) -> Result<(), Halt> {
@@ -30,22 +28,9 @@ pub(super) fn match_task(
         return Ok(());
     }
     let Some(parameters) = given(session, &task, work, then)? else { return Ok(()) };
-    if let Some(agent) = to
-        && work
-            .agent(agent)?
-            .is_some_and(|offered| offered.is_available() && task.route.admits(&offered.agent))
-    {
-        return work.dispatch(session, &task, agent, parameters);
-    }
-    let alike = work.known_session(session)?.fresh_alike(&task);
-    match work.choose(&task.route, alike)? {
+    match work.choose(&task.route)? {
         Some(agent) => work.dispatch(session, &task, &agent, parameters),
         None if task.queued_at.is_some() => Ok(()),
-        None if task.retry_at.is_none() && work.is_short_of(&task.route) => {
-            // It begins in another decision, for which there are agents.
-            work.lacks_candidates = true;
-            Ok(())
-        }
         None => work.queue(session, &task),
     }
 }
