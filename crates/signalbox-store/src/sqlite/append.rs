@@ -8,8 +8,8 @@ use rusqlite::{Connection, Statement};
 use signalbox_core::event::NewEvent;
 use signalbox_wire::id::{AgentId, TenantId};
 
-use super::log::{Log, ROW_ENTRIES, ends_block};
-use super::packed::{self, Entry};
+use super::log::{Log, ends_block};
+use super::packed::{self, Entry, ROW_ENTRIES};
 use super::pending::{PlacedEvent, State};
 use super::statements::{STRETCHES_AT_ONCE, Statements};
 

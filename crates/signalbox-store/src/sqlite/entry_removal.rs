@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 
 use rusqlite::{Connection, params};
 
-use super::log::{Direction, Log, ROW_ENTRIES};
-use super::packed;
+use super::log::{Direction, Log};
+use super::packed::{self, ROW_ENTRIES};
 
 /// Rows that are held at once, about and at most.
 const ROWS_MAX: usize = if cfg!(test) { 4 } else { 256 };

@@ -16,15 +16,14 @@ use quick_cache::DefaultHashBuilder;
 use rusqlite::{Connection, OptionalExtension, params};
 use signalbox_wire::id::{AgentId, TenantId};
 
-use super::packed::{self, Entry};
+use super::packed::{self, Entry, ROW_ENTRIES};
 
 /// Bits of an id that number the entry within its tenant.
 const PLACE_BITS: u32 = 40;
 /// Entries in a block. Offsets within one fit 16 bits.
 const BLOCK: i64 = 4_096;
 
-/// Places of one row, at most.
-pub(super) const ROW_ENTRIES: usize = 64;
+/// As places.
 const ROW_PLACES: i64 = ROW_ENTRIES as i64;
 
 /// Where a session has entries, the oldest first. Its stretches do not overlap, so that at most one begins before the first place

@@ -14,7 +14,8 @@ use std::collections::HashMap;
 use quick_cache::DefaultHashBuilder;
 use rusqlite::types::Type;
 
-use super::log::ROW_ENTRIES;
+/// Places of one row, at most.
+pub(super) const ROW_ENTRIES: usize = 64;
 
 /// What the first byte of a row says.
 const VERSION: u8 = 1;

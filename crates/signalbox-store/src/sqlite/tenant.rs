@@ -4,7 +4,8 @@ use rusqlite::{Connection, params};
 use signalbox_wire::id::TenantId;
 
 use super::convert::sql_limit;
-use super::log::{Log, ROW_ENTRIES};
+use super::log::Log;
+use super::packed::ROW_ENTRIES;
 use crate::removal::{PARTS, Part, Removed};
 
 /// Removes about up to `limit` rows of a tenant, of which a row of the log counts as all entries that it may have.
