@@ -352,7 +352,7 @@ class ChannelBody(_ChannelBodyRequired, total=False):
 
     description: Optional[str]
     """What it is for."""
-    retention: Optional[RetentionBody]
+    retention: Optional[ChannelRetentionBody]
     """How much of its history is kept."""
 
 
@@ -383,8 +383,27 @@ class ChannelPatch(TypedDict, total=False):
 
     description: Optional[str]
     """What it is for; null for nothing."""
-    retention: Optional[RetentionBody]
+    retention: Optional[ChannelRetentionBody]
     """How much of its history is kept."""
+
+
+class ChannelRetentionBody(TypedDict, total=False):
+    """How much of its history a channel keeps."""
+
+    max_messages: Optional[int]
+    """The newest messages, so many; 10,000 where it is not said. With 0 the channel is live only."""
+    max_age_s: Optional[int]
+    """Seconds that a message is kept; 604800 (a week) where it is not said."""
+
+
+@dataclass(frozen=True)
+class ChannelRetentionView(Model):
+    """How much of its history a channel keeps, as it is shown."""
+
+    max_messages: int
+    """The newest messages, so many."""
+    max_age_s: int
+    """Seconds that a message is kept."""
 
 
 @dataclass(frozen=True)
@@ -395,7 +414,7 @@ class ChannelView(Model):
     """Its id."""
     name: str
     """Its subject."""
-    retention: RetentionView
+    retention: ChannelRetentionView
     """How much of its history is kept."""
     last_sequence: int
     """The sequence of its newest message; 0 where there has been none."""
@@ -2272,6 +2291,8 @@ __all__ = [
     "ChannelBody",
     "ChannelMessageView",
     "ChannelPatch",
+    "ChannelRetentionBody",
+    "ChannelRetentionView",
     "ChannelView",
     "CommandAccepted",
     "CommandBody",
