@@ -6,7 +6,7 @@ use crate::report::{Goal, Measured};
 
 const LOADS: [Load; 2] = [
     Load { connections: 64, rate: Goal::AtLeast(0.25), p99: None },
-    Load { connections: 256, rate: Goal::AtLeast(0.25), p99: None },
+    Load { connections: 256, rate: Goal::AtLeast(0.40), p99: None },
 ];
 
 pub(crate) async fn measure(context: &Context) -> anyhow::Result<Measured> {

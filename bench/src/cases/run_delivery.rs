@@ -14,7 +14,7 @@ use crate::report::{Figure, Goal, Measured, P50_MS, P99_MS, PER_S, SERVER_US, Ve
 use crate::server::{Signalbox, sqlite_facts};
 use crate::{agents, clock, printer, requests};
 
-const GOAL: Goal = Goal::AtLeast(0.25);
+const GOAL: Goal = Goal::AtLeast(0.35);
 const IN_FLIGHT: usize = 64;
 const GROUP: &str = "64 in flight";
 /// How long deliveries may lag behind the last accepted message.

@@ -235,9 +235,11 @@ impl<'a> Chosen<'a> {
     /// Steps over an entry that stands between those that are looked for; breaks where that takes too long.
     fn step_over(&mut self, entry: &Entry<'_>) -> ControlFlow<()> {
         self.stepped_over += 1;
-        if self.stepped_over.is_multiple_of(STEPS_OF_A_LOOK) && self.items.len() < self.limit {
-            self.last = Some(entry.place);
+        if self.stepped_over.is_multiple_of(STEPS_OF_A_LOOK) {
             self.looked_at += 1;
+            if self.items.len() < self.limit {
+                self.last = Some(entry.place);
+            }
         }
         if self.looked_at < EVENTS_LOOKED_AT { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     }
@@ -279,4 +281,29 @@ fn event(entry: &Entry<'_>) -> Result<StoredEvent, StoreError> {
         task: entry.task.map(|task| id(TaskId::parse(task))).transpose()?,
         data: entry.data.to_owned(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(place: i64) -> Entry<'static> {
+        Entry { place, at: 0, level: 20, kind: "e", session: None, agent: None, task: None, data: "{}" }
+    }
+
+    #[test]
+    fn what_is_stepped_over_is_bounded_and_the_page_says_where_to_go_on() {
+        let most = i64::try_from(EVENTS_LOOKED_AT * STEPS_OF_A_LOOK).expect("few");
+        for (limit, goes_on) in [(1, 1), (2, most + 1)] {
+            let filter = EventFilter::default();
+            let mut chosen = Chosen::new(&filter, limit);
+            assert!(chosen.offer(&entry(1)).is_continue());
+            let stopped = (2..).find(|place| chosen.step_over(&entry(*place)).is_break()).expect("bounded");
+            assert!(stopped <= most + 1, "{stopped}");
+            let listed = chosen.listed(false).expect("read");
+            let next: i64 = listed.next.expect("there is more").parse().expect("a place");
+            // Behind a full page nothing is skipped; else at most what is stepped over for one look is looked at again.
+            assert!(next <= goes_on && goes_on - next <= 2 * STEPS_OF_A_LOOK as i64, "{next}");
+        }
+    }
 }
