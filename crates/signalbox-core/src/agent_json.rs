@@ -92,8 +92,9 @@ impl Report {
             into.push_str(",\"counts_as\":");
             moment.quote(into);
         }
-        if self.is_answer {
-            into.push_str(",\"is_answer\":true");
+        if let Some(after) = self.answered_after {
+            into.push_str(",\"answered_after\":");
+            after.quote(into);
         }
         if let Some(awaited) = &self.awaits_delivery {
             into.push_str(",\"awaits_delivery\":{\"attempt\":{\"session\":");
@@ -135,10 +136,18 @@ mod tests {
         let awaited =
             moment().prop_map(|received_at| Box::new(AwaitedDelivery { attempt: attempt(3), received_at }));
         let awaited = prop::option::of(awaited);
-        ("[a-z\"\\\\é]{1,8}", details, moment(), any::<(bool, bool)>(), prop::option::of(moment()), awaited)
-            .prop_map(|(state, details, timestamp, (about_task, is_answer), counts_as, awaits_delivery)| {
-                Report { state, details, timestamp, about_task, counts_as, is_answer, awaits_delivery }
-            })
+        let ordered = (prop::option::of(moment()), prop::option::of(moment()));
+        ("[a-z\"\\\\é]{1,8}", details, moment(), any::<bool>(), ordered, awaited).prop_map(
+            |(state, details, timestamp, about_task, (counts_as, answered_after), awaits_delivery)| Report {
+                state,
+                details,
+                timestamp,
+                about_task,
+                counts_as,
+                answered_after,
+                awaits_delivery,
+            },
+        )
     }
 
     fn attempt(attempt: u32) -> TaskAttempt {

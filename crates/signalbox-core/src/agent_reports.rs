@@ -104,7 +104,7 @@ impl AgentStatus {
     #[must_use]
     pub fn is_news(&self, report: &Report, now: Timestamp) -> bool {
         let is_older = self.report.as_ref().is_some_and(|newest| {
-            report.timestamp < newest.timestamp
+            report.timestamp < newest.answered_after.unwrap_or(newest.timestamp)
                 && report.timestamp.min(now + CLOCK_AHEAD_MAX) < newest.moment()
         });
         let is_of_earlier_life = self.earlier_until.is_some_and(|until| report.timestamp <= until);
@@ -146,9 +146,11 @@ impl AgentStatus {
     /// said with what came before: an agent whose clock is behind is not silenced by it.
     pub fn apply_answer(&mut self, mut report: Report, now: Timestamp) {
         let before = self.report.take();
-        let moment = before.as_ref().map(Report::moment).or(self.earlier_until).unwrap_or_default();
-        report.counts_as = Some(moment.min(report.timestamp));
-        report.is_answer = true;
+        let earliest = self.earlier_until.unwrap_or_default();
+        let (after, moment) = before.as_ref().map_or((earliest, earliest), |before| {
+            (before.answered_after.unwrap_or(before.timestamp), before.moment())
+        });
+        (report.answered_after, report.counts_as) = (Some(after), Some(moment));
         self.report = Some(report);
         self.remember(before.as_ref(), now);
     }
@@ -190,7 +192,7 @@ impl AgentStatus {
         let ordered_from = self.report.as_ref().map(Report::moment).or(self.earlier_until);
         let since = ordered_from.map_or(now, |from| from.min(now));
         self.recent.retain(|recent| recent.timestamp >= since);
-        let comes_again = |report: &&Report| report.timestamp >= since && !report.is_answer;
+        let comes_again = |report: &&Report| report.timestamp >= since && !report.is_answer();
         self.recent.extend(report.filter(comes_again).map(Report::fingerprint));
         let too_many = self.recent.len().saturating_sub(FINGERPRINTS_MAX);
         self.recent.drain(..too_many);
@@ -297,6 +299,20 @@ mod tests {
             assert!(!apply_report(&mut next, word, NOW + s(2)), "{}", word.state);
         }
         assert!(apply_report(&mut next, &report("idle", NOW + s(2)), NOW + s(2)));
+    }
+
+    #[test]
+    fn an_answer_that_is_taken_in_late_turns_no_order_round() {
+        for behind in [s(0), s(3_600)] {
+            let mut status = status();
+            let said = report("busy", NOW + s(5) - behind);
+            assert!(apply_report(&mut status, &said, NOW + s(5)));
+            assert!(apply_report(&mut status, &report("idle", NOW + s(10) - behind), NOW + s(10)));
+            status.apply_answer(report("finished", NOW), NOW + s(11));
+            status.apply_answer(report("finished", NOW + s(1)), NOW + s(12));
+            assert!(!apply_report(&mut status, &said, NOW + s(13)), "heard before");
+            assert!(apply_report(&mut status, &report("busy", NOW + s(13) - behind), NOW + s(13)));
+        }
     }
 
     #[test]

@@ -20,9 +20,10 @@ pub struct Report {
     /// The moment that it counts as, where its timestamp is too far ahead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub counts_as: Option<Timestamp>,
-    /// It was given as the answer to a delivery, and bears the server's time: it does not come again.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub is_answer: bool,
+    /// Of an answer to a delivery, which bears the server's time and does not come again: the timestamp that it is
+    /// ordered by, which is that of what the agent said before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answered_after: Option<Timestamp>,
     /// The attempt that it settles once the delivery of it is answered, while that is open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub awaits_delivery: Option<Box<AwaitedDelivery>>,
@@ -54,7 +55,7 @@ impl Report {
             timestamp,
             about_task: false,
             counts_as: None,
-            is_answer: false,
+            answered_after: None,
             awaits_delivery: None,
         }
     }
@@ -62,6 +63,11 @@ impl Report {
     /// The moment that it counts as.
     pub(crate) fn moment(&self) -> Timestamp {
         self.counts_as.unwrap_or(self.timestamp)
+    }
+
+    /// Whether it was given as the answer to a delivery.
+    pub(crate) fn is_answer(&self) -> bool {
+        self.answered_after.is_some()
     }
 
     /// What tells it from others.

@@ -225,7 +225,7 @@ mod tests {
             timestamp: NOW,
             about_task: false,
             counts_as: None,
-            is_answer: false,
+            answered_after: None,
             awaits_delivery: Some(Box::new(AwaitedDelivery { attempt: attempt(1), received_at: NOW })),
         });
         let mut decision = Decision::default();

@@ -78,7 +78,7 @@ pub(crate) fn status(id: &str, state: &str) -> AgentStatus {
         timestamp: at(1),
         about_task: false,
         counts_as: None,
-        is_answer: false,
+        answered_after: None,
         awaits_delivery: None,
     };
     AgentStatus { report: Some(report), ..AgentStatus::fresh(agent_id(id), 1, at(0)) }

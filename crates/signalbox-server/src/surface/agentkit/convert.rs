@@ -263,7 +263,7 @@ mod tests {
             timestamp: Timestamp::default(),
             about_task: false,
             counts_as: None,
-            is_answer: false,
+            answered_after: None,
             awaits_delivery: None,
         });
         let view = agent(&registered(), Some(&status));

@@ -134,7 +134,7 @@ mod tests {
             timestamp: Timestamp::default(),
             about_task,
             counts_as: None,
-            is_answer: false,
+            answered_after: None,
             awaits_delivery: None,
         });
         status.connection = is_connected.then(|| Connection {

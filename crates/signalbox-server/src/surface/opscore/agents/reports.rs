@@ -119,7 +119,7 @@ mod tests {
             timestamp: Timestamp::from_seconds(1_704_110_400),
             about_task: false,
             counts_as: None,
-            is_answer: false,
+            answered_after: None,
             awaits_delivery: None,
         };
         let written = StateAnswer::of(&agent, &report).written();
