@@ -406,6 +406,11 @@ impl Decision {
         self.due.push(due);
     }
 
+    /// Adds due work under an id that nothing has been due under before.
+    pub(crate) fn arm_first(&mut self, due: Due) {
+        self.due.push(due.first());
+    }
+
     /// Strikes out due work, where there is any with this id.
     pub fn disarm(&mut self, id: String) {
         self.due.retain(|due| !due.work.has_id(&id));

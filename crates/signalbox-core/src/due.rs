@@ -19,13 +19,17 @@ pub struct Due {
     pub lane: Lane,
     /// When it is over, whatever has become of it by then: it is a timer from that moment on.
     pub ends: Option<Timestamp>,
+    /// Whether nothing has been due under its id before: where it is over before it was written down, nothing has to be
+    /// struck out.
+    #[serde(skip)]
+    pub is_new: bool,
 }
 
 impl Due {
     /// Work that is due at `at` and goes by no lane of its own.
     #[must_use]
     pub fn new(work: DueJob, at: Timestamp) -> Self {
-        Self { work, at, lane: Lane::default(), ends: None }
+        Self { work, at, lane: Lane::default(), ends: None, is_new: false }
     }
 
     /// The same by `lane`.
@@ -38,6 +42,12 @@ impl Due {
     #[must_use]
     pub fn until(self, ends: Timestamp) -> Self {
         Self { ends: Some(ends), ..self }
+    }
+
+    /// The same, the first under its id.
+    #[must_use]
+    pub(crate) fn first(self) -> Self {
+        Self { is_new: true, ..self }
     }
 }
 

@@ -115,6 +115,8 @@ pub(crate) struct DueRow {
     pub(crate) ends_at: Option<Timestamp>,
     /// [`signalbox_core::due::DueJob`] as JSON.
     pub(crate) body: String,
+    /// Whether there has been none with its id before.
+    pub(crate) is_new: bool,
 }
 
 /// Rows and entries, and bytes, of a commit that is kept in the redo log: larger ones go to the tables at once.
@@ -337,6 +339,7 @@ fn due_row(due: Due, now: Timestamp, lease: Option<&Lease>) -> Result<DueRow, St
         leased_by: lease.map(|lease| lease.node.clone()),
         ends_at: due.ends,
         body,
+        is_new: due.is_new,
     })
 }
 

@@ -232,10 +232,10 @@ impl UnitOfWork<'_, '_> {
         }
         let ends = now + task.rules.timeout.unwrap_or(self.context.policy.task_timeout);
         let dispatch = DueJob::Dispatch { session: session.clone(), task: task.id.clone(), attempt };
-        self.decision.arm(Due::new(dispatch, now).by(lane).until(ends));
+        self.decision.arm_first(Due::new(dispatch, now).by(lane).until(ends));
         if let Some(limit) = task.rules.heartbeat_timeout {
             let heartbeat = DueJob::Heartbeat { session: session.clone(), task: task.id.clone(), attempt };
-            self.decision.arm(Due::new(heartbeat, now + limit));
+            self.decision.arm_first(Due::new(heartbeat, now + limit));
         }
         if task.queued_at.is_some() && task.rules.schedule_timeout.is_some() {
             self.decision.disarm(schedule_timer(session, task).id());
@@ -257,7 +257,7 @@ impl UnitOfWork<'_, '_> {
     pub(super) fn send(&mut self, new: NewMessage) {
         let now = self.context.now;
         let lane = self.lane_of(&new);
-        self.decision.arm(Due::new(DueJob::Deliver { message: new.id.clone() }, now).by(lane.clone()));
+        self.decision.arm_first(Due::new(DueJob::Deliver { message: new.id.clone() }, now).by(lane.clone()));
         let message = Message {
             id: new.id,
             kind: new.kind,

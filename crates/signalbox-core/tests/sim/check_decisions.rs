@@ -4,7 +4,7 @@ use signalbox_core::Decision;
 use signalbox_core::agent::{AgentStatus, Held, Meaning};
 use signalbox_core::decision::{Guard, Row, Write};
 use signalbox_core::delivery::{MessageKind, MessageStatus, TaskAttempt};
-use signalbox_core::due::{Due, DueJob};
+use signalbox_core::due::DueJob;
 use signalbox_core::engine::{ReportState, TimerFired};
 use signalbox_core::session::{SessionEvent, SessionState};
 
@@ -89,7 +89,7 @@ pub(crate) fn check_delivery(call: &Call, decision: &Decision) {
         if let Some(next) = message.next_at {
             let work = DueJob::Deliver { message: message.id.clone() };
             assert!(
-                decision.due.contains(&Due::new(work, next).by(message.lane.clone())),
+                decision.due.iter().any(|due| (&due.work, due.at, &due.lane) == (&work, next, &message.lane)),
                 "{} is not due at its time",
                 message.id
             );

@@ -226,8 +226,9 @@ impl<'c> Batch<'c> {
         }
         self.add_holders(tenant, &waiting.holders)?;
         for (id, due) in &waiting.due {
-            match due {
-                Some(due) => self.add_due(tenant, due)?,
+            match &due.put {
+                Some(put) => self.add_due(tenant, put)?,
+                None if due.is_new && !is_again => {}
                 None => self.remove_due(tenant, id)?,
             }
         }

@@ -43,8 +43,8 @@ pub(super) struct State {
 #[derive(Default)]
 pub(super) struct OfTenant {
     pub(super) rows: IndexMap<Key, PendingRow, DefaultHashBuilder>,
-    /// Due work to add or to move; `None` to remove it.
-    pub(super) due: IndexMap<String, Option<DueRow>, DefaultHashBuilder>,
+    /// Due work, by id.
+    pub(super) due: IndexMap<String, PendingDue, DefaultHashBuilder>,
     pub(super) holders: Vec<Holder>,
     /// Whether some of the log's entries are its.
     pub(super) has_entries: bool,
@@ -54,6 +54,14 @@ pub(super) struct OfTenant {
 pub(super) struct PendingRow {
     pub(super) put: Option<Put>,
     pub(super) way: Way,
+}
+
+/// Due work as it will be.
+pub(super) struct PendingDue {
+    /// To add it or to move it; `None` to remove it.
+    pub(super) put: Option<DueRow>,
+    /// Whether the table has none with its id.
+    pub(super) is_new: bool,
 }
 
 /// How a row gets into its table, or out of it.
@@ -228,10 +236,10 @@ impl State {
         }
         for due in commit.take_due() {
             *parts |= if due.leased_by.is_some() { Parts::HELD_DUE.0 } else { Parts::FREE_DUE.0 };
-            of_tenant.due.insert(due.id.clone(), Some(due));
+            of_tenant.put_due(due);
         }
         for id in std::mem::take(&mut commit.done) {
-            of_tenant.due.insert(id, None);
+            of_tenant.due.entry(id).or_insert(PendingDue { put: None, is_new: false }).put = None;
         }
         of_tenant.holders.append(&mut commit.holders);
         if let Some((log, first)) = place {
@@ -245,6 +253,16 @@ impl State {
 }
 
 impl OfTenant {
+    fn put_due(&mut self, due: DueRow) {
+        match self.due.get_mut(&due.id) {
+            Some(known) => known.put = Some(due),
+            None => {
+                let is_new = due.is_new;
+                self.due.insert(due.id.clone(), PendingDue { put: Some(due), is_new });
+            }
+        }
+    }
+
     fn absorb(&mut self, change: &Change) {
         let put = change.put.clone();
         match self.rows.get_mut(&change.key) {

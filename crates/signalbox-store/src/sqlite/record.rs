@@ -63,7 +63,7 @@ pub(super) fn write(record: &mut Vec<u8>, commit: &Commit, place: Option<(Log, i
         integer(record, created_at.as_micros());
     }
     for due in &commit.due {
-        let DueRow { id, kind, lane, due_at, visible_at, leased_by, ends_at, body } = due;
+        let DueRow { id, kind, lane, due_at, visible_at, leased_by, ends_at, body, is_new: _ } = due;
         record.push(DUE);
         text(record, id);
         text(record, kind);

@@ -106,6 +106,39 @@ async fn is_whole(sqlite: &Sqlite, ids: &[&str]) {
     assert_eq!(sqlite.backlog(100_000).await.expect("counted").pending, ids.len() as u64 - 1);
 }
 
+/// The start of an attempt's due work, the first under its id, and its end.
+fn begins_and_ends(id: &str) -> [Decision; 2] {
+    let mut begins = report(id, 1, 10);
+    begins.due.iter_mut().for_each(|due| due.is_new = true);
+    let mut ends = report(id, 2, 10);
+    ends.due.clear();
+    ends.done.extend(begins.due.iter().map(|due| due.work.id()));
+    [begins, ends]
+}
+
+#[tokio::test]
+async fn new_due_work_that_is_over_is_nowhere_wherever_it_has_been() {
+    for (is_written_between, is_crashed) in [(false, false), (true, false), (false, true), (true, true)] {
+        let (directory, sqlite, cache) = sqlite(|_| {});
+        commit(&sqlite, &cache, begun()).await.expect("committed");
+        let [begins, ends] = begins_and_ends("a");
+        let held = (!is_written_between).then(|| hold(directory.path()));
+        commit(&sqlite, &cache, begins).await.expect("committed");
+        if is_written_between {
+            idle(&sqlite).await;
+            assert_eq!(sqlite.backlog(10).await.expect("counted").pending, 1);
+        }
+        commit(&sqlite, &cache, ends).await.expect("committed");
+        let left = is_crashed.then(|| crash(directory.path()));
+        drop(held);
+        let sqlite = left.as_ref().map_or(sqlite, |left| opened(left.path()));
+        idle(&sqlite).await;
+        let pending = sqlite.backlog(10).await.expect("counted").pending;
+        assert_eq!(pending, 0, "{is_written_between} {is_crashed}");
+        assert_eq!(status_version(&sqlite, "a").await, Some(2));
+    }
+}
+
 /// Takes the room that the database may have: it cannot grow, until what is outside is dropped.
 async fn fill(sqlite: &Sqlite, directory: &Path) {
     let filler = Connection::open(path(directory, "")).expect("opened");
