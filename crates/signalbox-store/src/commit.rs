@@ -120,8 +120,8 @@ pub(crate) struct DueRow {
 }
 
 /// Rows and entries, and bytes, of a commit that is kept in the redo log: larger ones go to the tables at once.
-const REDO_ROWS_MAX: usize = 512;
-const REDO_BYTES_MAX: usize = 1 << 20;
+const REDO_ROWS_MAX: usize = 4_096;
+const REDO_BYTES_MAX: usize = 2 << 20;
 
 impl Change {
     /// The table of the row.
