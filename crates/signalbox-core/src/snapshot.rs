@@ -30,6 +30,7 @@ use crate::schedule::{BACKFILL_MAX, Schedule, WAITING_MAX};
 use crate::session::{Session, SessionState, Tasks};
 use crate::ssh_key::{SshFingerprint, SshKey};
 use crate::steps::TooLong;
+use crate::task::TaskStatus;
 use crate::token_keys::TokenKeys;
 
 /// A stored value and the version it was read at.
@@ -182,6 +183,8 @@ pub struct Snapshot {
     open_commands: HashMap<AgentId, Vec<CommandId>>,
     /// Agents that decisions before this one list under a routing key, or list no more.
     relisted: Vec<(String, AgentId, bool)>,
+    /// Tasks that decisions before this one have given to agents.
+    given: usize,
 }
 
 /// Why a decision was not made.
@@ -557,6 +560,11 @@ impl Snapshot {
                 }
                 Write::Put { row: Row::Available(row), .. } => self.relist(&row.route, &row.agent, true),
                 Write::Put { row, version, .. } => {
+                    if let Row::Task(_, task) = row
+                        && task.status == TaskStatus::Dispatched
+                    {
+                        self.given += 1;
+                    }
                     if let Some(loaded) = row.loaded(*version) {
                         self.show(row.key(), Some(loaded));
                     }
@@ -594,8 +602,23 @@ impl Snapshot {
         !self.candidates.is_empty() || !self.waiting.is_empty() || !self.open_commands.is_empty()
     }
 
-    /// Takes in the waiting tasks under some routes.
-    pub fn show_waiting(&mut self, routes: Vec<String>, tasks: Vec<WaitingTask>) {
+    /// How many of the tasks that the store knows to wait it takes to show `most`: decisions before this one may have given
+    /// the first of them to agents.
+    #[must_use]
+    pub fn waiting_listed(&self, most: usize) -> usize {
+        most + self.given
+    }
+
+    /// Takes in the waiting tasks under some routes, but for those that decisions before this one have given to agents.
+    pub fn show_waiting(&mut self, routes: Vec<String>, mut tasks: Vec<WaitingTask>) {
+        if self.given > 0 {
+            tasks.retain(|waiting| match self.shown(&Key::Session(waiting.session.clone())) {
+                Some(Some(Loaded::Session(session))) => {
+                    session.value.task(&waiting.task).is_some_and(|task| task.queued_at.is_some())
+                }
+                _ => true,
+            });
+        }
         self.waiting.insert(routes, tasks);
     }
 

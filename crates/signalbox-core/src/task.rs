@@ -330,6 +330,14 @@ impl Task {
         self.queued_at.map(|_| self.route.key())
     }
 
+    /// Whether another task that waits under the same key is served before it: by priority, the highest first, then the
+    /// longest waiting, then by id.
+    #[must_use]
+    pub fn waits_behind(&self, other: &Self) -> bool {
+        let place = |task: &'_ Self| (std::cmp::Reverse(task.rules.priority), task.queued_at);
+        (place(self), &self.id) > (place(other), &other.id)
+    }
+
     /// Whether there may be another attempt after one that failed so.
     #[must_use]
     pub fn may_retry(&self, fault: Option<Fault<'_>>) -> bool {

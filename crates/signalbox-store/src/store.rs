@@ -204,7 +204,8 @@ impl Store {
                 snapshot.show_waiting(routes.clone(), Vec::new());
             }
             Need::Waiting(routes) => {
-                let tasks = backend.waiting(tenant, routes, WAITING_LOOKED_AT).await?;
+                let tasks =
+                    backend.waiting(tenant, routes, snapshot.waiting_listed(WAITING_LOOKED_AT)).await?;
                 snapshot.show_waiting(routes.clone(), tasks);
             }
             Need::OpenCommands(agent) => {

@@ -273,7 +273,7 @@ pub(super) fn remove(machine: &mut Machine<'_, '_>, id: &AgentId) -> Result<Arc<
     let waiting = machine.work.snapshot.waiting(&[Route::Agent(id.clone()).key()])?.to_vec();
     machine.work.snapshot.require(waiting.iter().map(|waiting| Key::Session(waiting.session.clone())))?;
     for waiting in waiting {
-        machine.run(Command::MatchTask { session: waiting.session, task: waiting.task })?;
+        machine.run(Command::MatchTask { session: waiting.session, task: waiting.task, to: None })?;
     }
     // Others may have begun to wait for it since, or were too many to be seen.
     machine.work.decision.hints.push(MatchHint::Agent(id.clone()));

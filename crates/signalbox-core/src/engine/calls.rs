@@ -6,6 +6,7 @@ use signalbox_wire::id::{SessionId, TaskId};
 use super::machine::Machine;
 use super::machine::command::Command;
 use super::operation::Operation;
+use crate::decision::Key;
 use crate::delivery::TaskAttempt;
 use crate::due::DueJob;
 use crate::task::Fault;
@@ -27,8 +28,13 @@ pub struct SettleCall {
 impl Operation for SettleCall {
     type Output = ();
 
+    fn keys(&self) -> Vec<Key> {
+        vec![Key::Session(self.session.clone())]
+    }
+
     fn decide(&self, snapshot: &Snapshot, context: &mut DecisionContext<'_>) -> Result<(Decision, ()), Halt> {
         let mut machine = Machine::new(snapshot, context);
+        machine.work.settle_one();
         let (session, task, attempt) = (self.session.clone(), self.task.clone(), self.attempt);
         let call = DueJob::Call { session, task, attempt };
         let meant =

@@ -197,20 +197,12 @@ impl UnitOfWork<'_, '_> {
 
     /// Whether tasks wait for an agent that has only become available by this very decision.
     fn others_wait_for(&mut self, agent: &AgentId) -> Result<bool, Halt> {
-        if self.was_available(agent)? {
+        let Some(work) = self.agent(agent)? else { return Ok(false) };
+        if work.was_available() {
             return Ok(false);
         }
-        let Some(keys) = self.agent(agent)?.map(|work| routing::keys_of(&work.agent)) else {
-            return Ok(false);
-        };
+        let keys = routing::keys_of(&work.agent);
         Ok(!self.snapshot.waiting(&keys)?.is_empty())
-    }
-
-    fn was_available(&self, agent: &AgentId) -> Result<bool, Halt> {
-        let (Some(agent), Some(status)) = (self.snapshot.agent(agent)?, self.snapshot.status(agent)?) else {
-            return Ok(false);
-        };
-        Ok(status.value.is_available(&agent.value))
     }
 
     pub(super) fn dispatch(

@@ -106,7 +106,9 @@ fn step(command: Command, work: &mut UnitOfWork<'_, '_>, then: &mut Commands) ->
         Command::Advance { session } => advance::advance(&session, work, then),
         Command::Begin { session, position } => begin::begin(&session, position, work, then),
         Command::Expand { session, task } => expand::expand(&session, &task, work, then),
-        Command::MatchTask { session, task } => match_task::match_task(&session, &task, work, then),
+        Command::MatchTask { session, task, to } => {
+            match_task::match_task(&session, &task, to.as_ref(), work, then)
+        }
         Command::CallTool { session, task } => call_tool::call_tool(&session, &task, work, then),
         Command::StartChild { session, task, workflow } => {
             start_child::start_child(&session, &task, &workflow, work, then)

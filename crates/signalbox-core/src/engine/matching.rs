@@ -6,7 +6,11 @@ use signalbox_wire::id::{AgentId, SessionId, TaskId};
 use super::machine::Machine;
 use super::machine::command::Command;
 use super::operation::Operation;
+use super::unit_of_work::{AgentWork, UnitOfWork};
+use crate::decision::Key;
 use crate::routing::{self, Route};
+use crate::snapshot::WaitingTask;
+use crate::task::Task;
 use crate::{Decision, DecisionContext, Halt, Snapshot};
 
 /// Tries again to give a waiting task to an agent, or the one that waits longest for the same agent. Answers whether it
@@ -32,31 +36,155 @@ impl Operation for MatchTask {
         let Some(task) = waiting.filter(|task| task.queued_at.is_some()) else {
             return Ok((Decision::default(), false));
         };
-        if let Some(agent) = machine.work.choose(&task.route)?
-            && let Some(keys) = machine.work.agent(&agent)?.map(|current| routing::keys_of(&current.agent))
-            && serve_first(&mut machine, &keys, Some(&self.task))?
-        {
-            return Ok((machine.finish(), true));
+        let Some(agent) = machine.work.choose(&task.route)? else { return self.serve(machine, false) };
+        let mut line = Line::new(snapshot, routing::keys_of(&machine.work.known_agent(&agent)?.agent))?;
+        if line.is_of_one_session() {
+            line = Line::new(snapshot, keys_of_candidates(&machine.work, &task.route)?)?;
         }
-        let (session, task) = (self.session.clone(), self.task.clone());
-        machine.run(Command::MatchTask { session, task })?;
-        Ok((machine.finish(), false))
+        loop {
+            match line.serve_next(&mut machine, None, Some(&self.task))? {
+                Next::Served => {}
+                Next::Others => return Ok((machine.finish(), true)),
+                Next::Nobody => return self.serve(machine, line.served.is_some()),
+            }
+        }
     }
 }
 
-/// Serves the one that waits longest of those that wait under one of `keys` before `until`; whether one was served.
-fn serve_first(machine: &mut Machine<'_, '_>, keys: &[String], until: Option<&TaskId>) -> Result<bool, Halt> {
-    for waiting in machine.work.snapshot.waiting(keys)?.to_vec() {
-        if until == Some(&waiting.task) {
-            break;
+impl MatchTask {
+    /// It is its turn, unless what was served before it has ended its session.
+    fn serve(&self, mut machine: Machine<'_, '_>, has_served: bool) -> Result<(Decision, bool), Halt> {
+        let mut waits = self.waits(&mut machine)?;
+        if waits {
+            let (session, task) = (self.session.clone(), self.task.clone());
+            machine.run(Command::MatchTask { session, task, to: None })?;
+            waits = has_served && self.waits(&mut machine)?;
         }
-        let before = machine.work.decision.events.len();
-        machine.run(Command::MatchTask { session: waiting.session, task: waiting.task })?;
-        if machine.work.decision.events.len() > before {
-            return Ok(true);
-        }
+        Ok((machine.finish(), waits && has_served))
     }
-    Ok(false)
+
+    fn waits(&self, machine: &mut Machine<'_, '_>) -> Result<bool, Halt> {
+        let task = machine.work.task(&self.session, &self.task)?;
+        Ok(task.is_some_and(|task| task.queued_at.is_some()))
+    }
+}
+
+/// The tasks that wait for an agent, or for one of several, those first that are served first.
+struct Line {
+    ahead: std::vec::IntoIter<WaitingTask>,
+    /// The session of those that have been served. A decision serves those of one alone: sessions that have nothing to do
+    /// with one another do not conflict.
+    served: Option<SessionId>,
+}
+
+/// What came of the next in a line.
+enum Next {
+    /// It was served.
+    Served,
+    /// Nobody is left before the one that is tried.
+    Nobody,
+    /// Another decision goes on.
+    Others,
+}
+
+impl Line {
+    /// Those that wait under these routing keys.
+    fn new(snapshot: &Snapshot, keys: Vec<String>) -> Result<Self, Halt> {
+        Ok(Self { ahead: snapshot.waiting(&keys)?.to_vec().into_iter(), served: None })
+    }
+
+    /// Whether the first that are served are several of one session.
+    fn is_of_one_session(&self) -> bool {
+        matches!(self.ahead.as_slice(), [first, second, ..] if first.session == second.session)
+    }
+
+    /// Serves the first of those before `until` that can be: by `to`, where it is given.
+    fn serve_next(
+        &mut self,
+        machine: &mut Machine<'_, '_>,
+        to: Option<&AgentId>,
+        until: Option<&TaskId>,
+    ) -> Result<Next, Halt> {
+        for WaitingTask { session, task } in self.ahead.by_ref() {
+            if until == Some(&task) {
+                return Ok(Next::Nobody);
+            }
+            if self.served.as_ref().is_some_and(|served| *served != session) {
+                return Ok(Next::Others);
+            }
+            if is_moved(machine, Command::MatchTask { session: session.clone(), task, to: to.cloned() })? {
+                self.served = Some(session);
+                return Ok(Next::Served);
+            }
+        }
+        // There may be more than are looked at.
+        Ok(if self.served.is_some() { Next::Others } else { Next::Nobody })
+    }
+}
+
+/// Whether anything has happened by a command.
+fn is_moved(machine: &mut Machine<'_, '_>, command: Command) -> Result<bool, Halt> {
+    let before = machine.work.decision.events.len();
+    machine.run(command)?;
+    Ok(machine.work.decision.events.len() > before)
+}
+
+/// Asks who waits for an agent that is about to be freed by a task of this session, before much is done that would have to
+/// be done again. Nothing to do for a session whose tasks do not wait for one another's agents: those that are no items.
+pub(super) fn foresee_freed(work: &mut UnitOfWork<'_, '_>, agent: &AgentId, task: &Task) -> Result<(), Halt> {
+    if task.instance.is_some()
+        && let Some(keys) = keys_where(work, agent, |agent| !agent.is_available())?
+    {
+        work.snapshot.waiting(&keys)?;
+    }
+    Ok(())
+}
+
+/// Gives an agent that an item of a list has just freed the next one, where that has waited longest for it: in the same
+/// commit, and nobody has to look for either. Whatever else waits is found by the hint that the agent is free.
+pub(super) fn serve_freed(
+    machine: &mut Machine<'_, '_>,
+    agent: &AgentId,
+    session: &SessionId,
+    task: &Task,
+) -> Result<(), Halt> {
+    if task.instance.is_none() {
+        return Ok(());
+    }
+    let is_freed = |agent: &AgentWork| agent.is_available() && !agent.was_available();
+    let Some(keys) = keys_where(&mut machine.work, agent, is_freed)? else { return Ok(()) };
+    let mut line = Line::new(machine.work.snapshot, keys)?;
+    line.served = Some(session.clone());
+    line.serve_next(machine, Some(agent), None)?;
+    Ok(())
+}
+
+/// The keys that tasks wait under for any of the agents that one of this route may be given to.
+fn keys_of_candidates(work: &UnitOfWork<'_, '_>, route: &Route) -> Result<Vec<String>, Halt> {
+    let agents = match route {
+        Route::Agent(agent) => vec![agent.clone()],
+        _ => work.snapshot.candidates(&route.key())?.to_vec(),
+    };
+    let rows = agents.iter().flat_map(|agent| [Key::Agent(agent.clone()), Key::Status(agent.clone())]);
+    work.snapshot.require(rows)?;
+    let mut keys = Vec::new();
+    for agent in agents {
+        let read = work.snapshot.agent(&agent)?;
+        keys.extend(read.iter().flat_map(|agent| routing::keys_of(&agent.value)));
+    }
+    keys.sort_unstable();
+    keys.dedup();
+    Ok(keys)
+}
+
+/// What waits for an agent waits under these keys, where the agent is as asked for.
+fn keys_where(
+    work: &mut UnitOfWork<'_, '_>,
+    agent: &AgentId,
+    is_asked: impl Fn(&AgentWork) -> bool,
+) -> Result<Option<Vec<String>>, Halt> {
+    let agent = work.agent(agent)?.filter(|agent| is_asked(agent));
+    Ok(agent.map(|agent| routing::keys_of(&agent.agent)))
 }
 
 /// Offers an agent that may have become available to the tasks that wait for it, the longest waiting first. Where it
@@ -82,7 +210,12 @@ impl Operation for MatchAgent {
             Some(keys) => keys,
             None => vec![Route::Agent(self.agent.clone()).key()],
         };
-        let is_served = serve_first(&mut machine, &keys, None)?;
-        Ok((machine.finish(), is_served))
+        let mut line = Line::new(snapshot, keys)?;
+        while let Next::Served = line.serve_next(&mut machine, Some(&self.agent), None)? {
+            if machine.work.agent(&self.agent)?.is_some_and(|current| !current.is_available()) {
+                break;
+            }
+        }
+        Ok((machine.finish(), line.served.is_some()))
     }
 }

@@ -11,6 +11,7 @@ use signalbox_wire::time::Timestamp;
 use super::agents::give_all_back;
 use super::machine::Machine;
 use super::machine::command::Command;
+use super::matching::{foresee_freed, serve_freed};
 use super::operation::Operation;
 use super::unit_of_work::UnitOfWork;
 use crate::agent::{AgentStatus, Held, Meaning, OFFLINE, Report};
@@ -85,8 +86,12 @@ impl ReportState {
         // Whatever else it decides, it looks at the session: asked for before anything is done that would have to be
         // done again.
         if let Some(held) = current.status.task_named(self.task.as_deref(), self.session.as_deref()) {
-            snapshot.session(&held.session)?;
+            let session = snapshot.session(&held.session)?;
+            if let Some(task) = session.as_ref().and_then(|session| session.value.task(&held.task)) {
+                foresee_freed(work, &self.agent, task)?;
+            }
         }
+        let current = work.known_agent(&self.agent)?;
         let (is_news, held) = self.apply_report(current.status_mut(), origin, now);
         self.end_stopping(work, is_news)?;
         let task = match &held {
@@ -291,13 +296,15 @@ impl ReportState {
             work.known_agent(&self.agent)?.status_mut().held.retain(|other| !other.is(&attempt));
             return Ok(());
         };
+        work.settle_one();
+        let item = task.instance.is_some().then(|| Arc::clone(&task));
         match Meaning::of(&self.state) {
             Meaning::Working if task.status == TaskStatus::Running => {
                 if held.comes_again {
                     // Whoever is there now has it already.
                     work.await_end(&held.session, &task);
                 }
-                self.progress(work, held, &task, task.rules.heartbeat_timeout.is_some())
+                return self.progress(work, held, &task, task.rules.heartbeat_timeout.is_some());
             }
             Meaning::Working => {
                 let event = SessionEvent::TaskRunning {
@@ -309,20 +316,21 @@ impl ReportState {
                 work.emit(&held.session, &event)?;
                 // It has the task: what is left of the attempt is its timeout.
                 work.await_end(&held.session, &task);
-                self.progress(work, held, &task, false)
+                return self.progress(work, held, &task, false);
             }
             Meaning::Done => {
                 work.just_done = Some(self.agent.clone());
                 let (session, result) = (held.session.clone(), details.and_then(result));
-                machine.run(Command::CompleteTask { session, task, result })
+                machine.run(Command::CompleteTask { session, task, result })?;
             }
             Meaning::Failed => {
                 let details = self.details().unwrap_or_default();
                 let code = ["error_code", "code"].iter().find_map(|field| details.get(field)?.as_str());
-                machine.run(Command::attempt_failed(&held.session, task, self.error(), Fault::Said(code)))
+                machine.run(Command::attempt_failed(&held.session, task, self.error(), Fault::Said(code)))?;
             }
-            Meaning::Away => Ok(()),
+            Meaning::Away => return Ok(()),
         }
+        item.map_or(Ok(()), |item| serve_freed(machine, &self.agent, &held.session, &item))
     }
 
     /// That the agent is still at work is kept where somebody waits to hear it, or where it says how far it is.

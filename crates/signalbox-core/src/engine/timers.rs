@@ -10,6 +10,7 @@ use super::machine::command::Command;
 use super::operation::Operation;
 use super::unit_of_work::UnitOfWork;
 use super::{commands, connections, schedules};
+use crate::decision::Key;
 use crate::definition::Kind;
 use crate::delivery::TaskAttempt;
 use crate::due::{Due, DueJob};
@@ -27,8 +28,15 @@ pub struct TimerFired {
 impl Operation for TimerFired {
     type Output = ();
 
+    fn keys(&self) -> Vec<Key> {
+        self.work.session().cloned().map(Key::Session).into_iter().collect()
+    }
+
     fn decide(&self, snapshot: &Snapshot, context: &mut DecisionContext<'_>) -> Result<(Decision, ()), Halt> {
         let mut machine = Machine::new(snapshot, context);
+        if !matches!(self.work, DueJob::Begin { .. }) {
+            machine.work.settle_one();
+        }
         match &self.work {
             DueJob::Timeout { session, task, attempt }
             | DueJob::Dispatch { session, task, attempt }

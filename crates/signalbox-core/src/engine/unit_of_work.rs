@@ -34,6 +34,10 @@ pub(super) struct UnitOfWork<'w, 'p> {
     pub(super) kept: Vec<Arc<Definition>>,
     /// Tasks that have begun, and those of sessions that were begun for them.
     pub(super) begun: usize,
+    /// Items of lists that have begun.
+    pub(super) items_begun: usize,
+    /// Whether it is for this decision to begin items of lists, and not only what follows from something else.
+    pub(super) begins_items: bool,
     /// Payloads that are new with this decision, each before those that refer to it.
     pub(super) new_payloads: Vec<Arc<Payload>>,
     /// The agent whose report this is, where it says that a task is done.
@@ -118,6 +122,29 @@ impl AgentWork {
     pub(super) fn is_available(&self) -> bool {
         !self.is_removed && self.status.is_available(&self.agent)
     }
+
+    /// Whether it was when it was read.
+    pub(super) fn was_available(&self) -> bool {
+        let Some((agent, Some(status))) = &self.read else { return false };
+        status.value.is_available(&agent.value)
+    }
+}
+
+/// The last of the tasks that wait for the same agents: whoever tries that one serves the others first.
+#[derive(Default)]
+struct Queues<'t>(BTreeMap<String, &'t Task>);
+
+impl<'t> Queues<'t> {
+    fn join(&mut self, task: &'t Task) {
+        let last = self.0.entry(task.route.key()).or_insert(task);
+        if task.waits_behind(last) {
+            *last = task;
+        }
+    }
+
+    fn last(self) -> impl Iterator<Item = &'t Task> {
+        self.0.into_values()
+    }
 }
 
 impl<'w, 'p> UnitOfWork<'w, 'p> {
@@ -131,6 +158,8 @@ impl<'w, 'p> UnitOfWork<'w, 'p> {
             concurrency_groups: BTreeMap::new(),
             kept: Vec::new(),
             begun: 0,
+            items_begun: 0,
+            begins_items: true,
             new_payloads: Vec::new(),
             just_done: None,
         }
@@ -140,6 +169,18 @@ impl<'w, 'p> UnitOfWork<'w, 'p> {
     pub(super) fn is_large(&self) -> bool {
         let history = self.decision.events.iter().map(|event| event.data.len());
         self.begun >= BEGUN_AT_ONCE_MAX || (self.begun > 0 && history.sum::<usize>() > HISTORY_AT_ONCE_BYTES)
+    }
+
+    /// A task settles: it makes room for one more item of a list at most. Many that settle at once would each begin all
+    /// that are left, and all but one in vain.
+    pub(super) fn settle_one(&mut self) {
+        self.begins_items = false;
+    }
+
+    /// Whether the task is an item of a list that goes on in another decision.
+    pub(super) fn leaves_item(&self, task: &Task) -> bool {
+        let most = usize::from(task.rules.max_parallel.is_some());
+        task.instance.is_some() && !self.begins_items && self.items_begun >= most
     }
 
     /// Whether a session that this decision has looked at is over.
@@ -457,6 +498,7 @@ impl<'w, 'p> UnitOfWork<'w, 'p> {
         }
         let version = self.context.version_after(work.read);
         let SessionState { session, tasks } = &*work.state;
+        let mut queues = Queues::default();
         let mut changed = work.changed;
         changed.retain(|position| *position < work.tasks_read);
         changed.sort_unstable();
@@ -464,10 +506,12 @@ impl<'w, 'p> UnitOfWork<'w, 'p> {
         changed.extend(work.tasks_read..tasks.len());
         for task in changed.into_iter().filter_map(|position| tasks.get(position)) {
             if task.queued_at.is_some() {
-                self.decision.hints.push(MatchHint::Task(id.clone(), task.id.clone()));
+                queues.join(task);
             }
             self.decision.put_guarded(Row::Task(id.clone(), Arc::clone(task)), version);
         }
+        let last = queues.last().map(|task| MatchHint::Task(id.clone(), task.id.clone()));
+        self.decision.hints.extend(last);
         self.decision.put(Row::Session(Arc::clone(session)), work.read, version);
     }
 

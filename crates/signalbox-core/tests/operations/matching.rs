@@ -3,11 +3,47 @@
 use serde_json::json;
 use signalbox_core::decision::MatchHint;
 use signalbox_core::definition::OnFailure;
-use signalbox_core::engine::{Deregister, MatchAgent, MatchTask};
+use signalbox_core::delivery::Outcome;
+use signalbox_core::due::DueJob;
+use signalbox_core::engine::{
+    DeliveredReport, Deregister, MatchAgent, MatchTask, SettleDispatch, TimerFired, Trigger, WorkflowSource,
+};
+use signalbox_core::limits::BEGUN_AT_ONCE_MAX;
 use signalbox_core::task::TaskStatus;
-use signalbox_wire::id::AgentId;
+use signalbox_wire::id::{AgentId, SessionId};
 
+use crate::play::{Making, task, workflow};
 use crate::stage::{Stage, registration, step, trigger};
+
+/// A session with so many items, each of which nobody but readers may do.
+fn list(stage: &mut Stage, items: usize) -> SessionId {
+    stage.start(workflow("list", vec![task("a").for_each()]), &json!({ "list": vec![0; items] }))
+}
+
+/// How many tasks of a session are in this state.
+fn count(stage: &Stage, session: &SessionId, status: TaskStatus) -> usize {
+    stage.state(session).tasks.iter().filter(|task| task.status == status).count()
+}
+
+/// The last of its tasks that waits.
+fn last(stage: &Stage, session: &SessionId) -> MatchTask {
+    let state = stage.state(session);
+    let task = state.tasks.iter().filter(|task| task.queued_at.is_some()).last().expect("one that waits");
+    MatchTask { session: session.clone(), task: task.id.clone() }
+}
+
+/// What agents answer to the items that they hold: they are done.
+fn answers(stage: &Stage, session: &SessionId) -> Vec<SettleDispatch> {
+    let state = stage.state(session);
+    let held = state.tasks.iter().filter(|task| task.status == TaskStatus::Dispatched);
+    let done = Some(DeliveredReport { state: "completed".to_owned(), details: None });
+    held.map(|task| {
+        let settled =
+            stage.dispatched(&stage.attempt(session, task.position), Outcome::Delivered { status: 200 });
+        SettleDispatch { report: done.clone(), ..settled }
+    })
+    .collect()
+}
 
 #[test]
 fn an_offered_agent_takes_the_task_that_waits_longest() {
@@ -105,6 +141,136 @@ fn an_agent_that_failed_does_not_go_on_with_the_session() {
     stage.report(&first, "failed", None, json!(1));
     let second = stage.state(&session).tasks[1].agent.clone().expect("an agent");
     assert_ne!(second, first, "the least recently used goes on");
+}
+
+#[test]
+fn those_of_one_list_that_wait_are_served_several_in_a_decision() {
+    let mut stage = Stage::new();
+    let session = list(&mut stage, 20);
+    for name in ["a", "b", "c"] {
+        stage.agent(name, 2);
+    }
+    let try_last = last(&stage, &session);
+    assert_eq!(stage.run(&try_last), Ok(true));
+    assert_eq!(count(&stage, &session, TaskStatus::Dispatched), 6, "as many as the agents take");
+    assert_eq!(stage.run(&try_last), Ok(false), "nobody is left");
+    let first: Vec<bool> = stage
+        .state(&session)
+        .tasks
+        .iter()
+        .skip(1)
+        .map(|task| task.status == TaskStatus::Dispatched)
+        .collect();
+    assert!(first[..6].iter().all(|is_given| *is_given), "in the order of the list: {first:?}");
+}
+
+#[test]
+fn an_agent_that_takes_several_is_given_several_of_one_list() {
+    let mut stage = Stage::new();
+    let session = list(&mut stage, 5);
+    let agent = stage.agent("reader", 3);
+    assert_eq!(stage.run(&MatchAgent { agent: agent.clone() }), Ok(true));
+    assert_eq!(count(&stage, &session, TaskStatus::Dispatched), 3);
+    assert_eq!(stage.run(&MatchAgent { agent }), Ok(false));
+}
+
+#[test]
+fn only_the_last_of_those_that_wait_for_the_same_is_hinted_at() {
+    let mut stage = Stage::new();
+    let each = task("a").for_each();
+    let urgent = step("now", None).with(|step| step.rules.priority = 5);
+    let other = step("other", None).with(|step| step.capability = Some("write".to_owned()));
+    let source = workflow("list", vec![each, urgent, other]);
+    let started = stage.decide(&Trigger {
+        source: WorkflowSource::Inline(Box::new(source)),
+        agent: None,
+        input: json!({"list": [1, 2, 3]}).as_object().cloned().expect("an object"),
+        trace: None,
+    });
+    let (begun, triggered) = started.expect("decided");
+    stage.store.commit(&begun, None).expect("nobody comes in between");
+    let session = triggered.session;
+    let mut hinted: Vec<String> = Vec::new();
+    for hint in &begun.hints {
+        let MatchHint::Task(_, id) = hint else { panic!("{hint:?}") };
+        hinted.push(stage.state(&session).task(id).expect("a task").step.clone());
+    }
+    hinted.sort();
+    let waiting: Vec<String> = stage
+        .state(&session)
+        .tasks
+        .iter()
+        .filter(|task| task.queued_at.is_some())
+        .map(|task| task.step.clone())
+        .collect();
+    assert!(waiting.len() > hinted.len(), "{waiting:?}");
+    assert!(hinted.contains(&"a[2]".to_owned()), "{hinted:?}");
+    assert!(!hinted.iter().any(|step| step == "a[0]" || step == "a[1]" || step == "now"), "{hinted:?}");
+}
+
+#[test]
+fn an_item_that_is_done_hands_its_agent_the_next_in_the_same_commit() {
+    let mut stage = Stage::new();
+    let agent = stage.agent("reader", 1);
+    let session = list(&mut stage, 3);
+    assert_eq!(stage.look(&session), "running a=running a[0]=dispatched a[1]=pending a[2]=pending");
+    let [settled] = &answers(&stage, &session)[..] else { panic!("one is held") };
+    let (decision, _) = stage.decide(settled).expect("decided");
+    assert!(!decision.hints.contains(&MatchHint::Agent(agent)), "nobody has to look for work for it");
+    stage.store.commit(&decision, None).expect("nobody comes in between");
+    assert_eq!(stage.look(&session), "running a=running a[0]=completed a[1]=dispatched a[2]=pending");
+    stage.done(&session, "a[1]", &json!(1));
+    assert_eq!(stage.look(&session), "running a=running a[0]=completed a[1]=completed a[2]=dispatched");
+}
+
+#[test]
+fn an_item_that_is_done_hands_nothing_on_before_what_another_session_waits_for() {
+    let mut stage = Stage::new();
+    let agent = stage.agent("reader", 1);
+    let session = list(&mut stage, 2);
+    let urgent = step("now", None).with(|step| step.rules.priority = 5);
+    let other = stage.session(vec![urgent]);
+    stage.done(&session, "a[0]", &json!(1));
+    assert_eq!(stage.look(&session), "running a=running a[0]=completed a[1]=pending");
+    assert_eq!(stage.run(&MatchAgent { agent }), Ok(true));
+    assert_eq!(stage.look(&other), "running now=dispatched");
+}
+
+#[test]
+fn items_that_are_done_together_each_hand_on_another() {
+    let mut stage = Stage::new();
+    let agents: Vec<AgentId> = (0..20).map(|n| stage.agent(&format!("reader {n}"), 1)).collect();
+    let session = list(&mut stage, 50);
+    while stage.run(&last(&stage, &session)) == Ok(true) {}
+    assert_eq!(count(&stage, &session, TaskStatus::Dispatched), agents.len(), "each agent has one");
+    // More than a decision looks at of those that wait.
+    let settled = answers(&stage, &session);
+    assert!(stage.fold(&settled).iter().all(Result::is_ok));
+    assert_eq!(count(&stage, &session, TaskStatus::Completed), agents.len());
+    assert_eq!(count(&stage, &session, TaskStatus::Dispatched), agents.len(), "and each the next");
+}
+
+#[test]
+fn an_item_that_is_done_begins_none_of_those_that_are_left_to_another_decision() {
+    let mut stage = Stage::new();
+    stage.agent("reader", 1);
+    let session = list(&mut stage, BEGUN_AT_ONCE_MAX + 40);
+    let begun = |stage: &Stage| {
+        let state = stage.state(&session);
+        state
+            .tasks
+            .iter()
+            .filter(|task| task.queued_at.is_some() || task.status != TaskStatus::Pending)
+            .count()
+    };
+    // The task that has expanded is one of them.
+    assert_eq!(begun(&stage), BEGUN_AT_ONCE_MAX);
+    stage.done(&session, "a[0]", &json!(1));
+    assert_eq!(begun(&stage), BEGUN_AT_ONCE_MAX, "nothing begins but what is left to a timer");
+    let goes_on = DueJob::Begin { session: session.clone() };
+    assert!(stage.store.due.values().any(|row| row.work == goes_on));
+    stage.run(&TimerFired { work: goes_on }).expect("fired");
+    assert_eq!(begun(&stage), BEGUN_AT_ONCE_MAX + 41);
 }
 
 #[test]

@@ -99,7 +99,10 @@ impl Store {
                 let agents = listed.into_iter().take(self.looks.0).map(|(_, agent)| agent.clone()).collect();
                 snapshot.show_candidates(route.clone(), agents);
             }
-            Need::Waiting(routes) => snapshot.show_waiting(routes.clone(), self.waiting_under(routes)),
+            Need::Waiting(routes) => {
+                let listed = self.waiting_under(routes, snapshot.waiting_listed(self.looks.1));
+                snapshot.show_waiting(routes.clone(), listed);
+            }
             Need::OpenCommands(agent) => {
                 snapshot.show_open_commands(agent.clone(), self.open_commands_of(agent))
             }
@@ -219,11 +222,11 @@ impl Store {
         }
     }
 
-    fn waiting_under(&self, routes: &[String]) -> Vec<WaitingTask> {
+    fn waiting_under(&self, routes: &[String], most: usize) -> Vec<WaitingTask> {
         let mut found: Vec<(&TaskId, &Waiting)> =
             self.waiting.iter().filter(|(_, waiting)| routes.contains(&waiting.route)).collect();
         found.sort_by_key(|(task, waiting)| (Reverse(waiting.priority), waiting.since, *task));
-        let shown = found.into_iter().take(self.looks.1);
+        let shown = found.into_iter().take(most);
         shown
             .map(|(task, waiting)| WaitingTask { session: waiting.session.clone(), task: task.clone() })
             .collect()

@@ -208,27 +208,34 @@ impl Drive {
         let watch = Stopwatch::start();
         let mut attempt = Attempt::new(clock::now(), clock::seed());
         let operation: &O = asked.operation();
-        let key = loop {
-            let mut choice = inner.in_flight_agents.choice(tenant);
-            let decided = inner.decide(&mut choice, &mut attempt, std::slice::from_mut(&mut asked)).await?;
-            let Some(decision) = decided else {
-                return asked.take_resolution().ok_or_else(|| no_resolution().into());
-            };
-            choice.follow(&decision);
-            let session = session_of(&decision);
-            let line = || Some((tenant.clone(), contended(operation, session.clone(), &choice)?));
-            if !inner.lines.has(line) {
-                match self.commit(tenant, decision, attempt.now()).await {
-                    Ok(()) => return asked.take_resolution().ok_or_else(|| no_resolution().into()),
-                    Err(StoreError::Conflict) if watch.elapsed() < CONTENTION_PATIENCE => {}
-                    Err(error) => return Err(error.into()),
+        // Others stand in line for its session: decided beside them it would conflict.
+        let in_line = inner.lines.of(|| Some((tenant.clone(), session_named(operation)?)));
+        let key = if let Some(key) = in_line {
+            key
+        } else {
+            loop {
+                let mut choice = inner.in_flight_agents.choice(tenant);
+                let decided =
+                    inner.decide(&mut choice, &mut attempt, std::slice::from_mut(&mut asked)).await?;
+                let Some(decision) = decided else {
+                    return asked.take_resolution().ok_or_else(|| no_resolution().into());
+                };
+                choice.follow(&decision);
+                let session = session_of(&decision);
+                let line = || Some((tenant.clone(), contended(operation, session.clone(), &choice)?));
+                if !inner.lines.has(line) {
+                    match self.commit(tenant, decision, attempt.now()).await {
+                        Ok(()) => return asked.take_resolution().ok_or_else(|| no_resolution().into()),
+                        Err(StoreError::Conflict) if watch.elapsed() < CONTENTION_PATIENCE => {}
+                        Err(error) => return Err(error.into()),
+                    }
                 }
-            }
-            // What it chose is free for others while it stands in line: it ends with this round.
-            match line() {
-                Some(key) => break key,
-                // It names nothing that others could line up for, as a registration under a name does.
-                None => attempt.conflicted(clock::now(), clock::seed()),
+                // What it chose is free for others while it stands in line: it ends with this round.
+                match line() {
+                    Some(key) => break key,
+                    // It names nothing that others could line up for, as a registration under a name does.
+                    None => attempt.conflicted(clock::now(), clock::seed()),
+                }
             }
         };
         let (_, claim) = asked.into_parts();
@@ -329,13 +336,14 @@ fn contended(
     session: Option<SessionId>,
     choice: &AgentChoice<'_>,
 ) -> Option<Key> {
-    let named = || {
-        let keys = operation.keys();
-        let session = keys.iter().find(|key| matches!(key, Key::Session(_))).cloned();
-        session.or_else(|| keys.into_iter().next())
-    };
+    let named = || session_named(operation).or_else(|| operation.keys().into_iter().next());
     let chosen = || choice.agents().first().cloned().map(Key::Agent);
     session.map(Key::Session).or_else(named).or_else(chosen)
+}
+
+/// The session that an operation names.
+fn session_named(operation: &impl Operation) -> Option<Key> {
+    operation.keys().into_iter().find(|key| matches!(key, Key::Session(_)))
 }
 
 /// How many attempts of tasks a decision gives to agents.

@@ -96,12 +96,17 @@ pub(super) enum Joined {
 }
 
 impl Lines {
-    /// Whether anybody waits for `key`, or is being served.
-    pub(super) fn has(&self, key: impl FnOnce() -> Option<LineKey>) -> bool {
+    /// The line of `key`, where anybody waits in it or is being served.
+    pub(super) fn of(&self, key: impl FnOnce() -> Option<LineKey>) -> Option<LineKey> {
         if self.count.load(Ordering::Relaxed) == 0 {
-            return false;
+            return None;
         }
-        key().is_some_and(|key| self.lines.lock().contains_key(&key))
+        key().filter(|key| self.lines.lock().contains_key(key))
+    }
+
+    /// Whether there is a line of `key`.
+    pub(super) fn has(&self, key: impl FnOnce() -> Option<LineKey>) -> bool {
+        self.of(key).is_some()
     }
 
     /// Lines up for `key`.

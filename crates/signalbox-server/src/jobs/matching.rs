@@ -19,8 +19,8 @@ use crate::engine::DriveError;
 
 /// Meetings tried at once.
 const AT_ONCE: usize = 64;
-/// Tasks that are served before one that is tried, at most; the sweep goes on from there.
-const SERVED_BEFORE_MAX: usize = 1_000;
+/// Decisions that serve others before one that is tried, at most; the sweep goes on from there.
+const SERVED_BEFORE_MAX: usize = 10_000;
 /// Time between sweeps.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
 /// Waiting tasks that one sweep looks at.

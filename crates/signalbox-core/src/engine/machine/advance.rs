@@ -21,7 +21,7 @@ pub(super) fn advance(
     work.context.steps.take(looks / TASKS_PER_STEP)?;
     let Some(next) = work.known_session(session)?.next_move() else { return Ok(()) };
     match next {
-        Move::Begin(_) if work.is_large() => {
+        Move::Begin(position) if work.is_large() || is_left(session, position, work)? => {
             let job = DueJob::Begin { session: session.clone() };
             work.decision.arm(Due::new(job, work.context.now));
             return Ok(());
@@ -35,6 +35,12 @@ pub(super) fn advance(
     }
     then.push(Command::advance(session));
     Ok(())
+}
+
+/// Whether the task at `position` is for another decision.
+fn is_left(session: &SessionId, position: usize, work: &mut UnitOfWork<'_, '_>) -> Result<bool, Halt> {
+    let task = work.known_session(session)?.tasks.get(position).cloned();
+    Ok(task.is_some_and(|task| work.leaves_item(&task)))
 }
 
 /// All instances of a task have settled: their results are its own, in the order of the list.

@@ -19,6 +19,7 @@ pub(super) fn begin(
 ) -> Result<(), Halt> {
     let Some(task) = work.known_session(session)?.tasks.get(position).cloned() else { return Ok(()) };
     work.begun += 1;
+    work.items_begun += usize::from(task.instance.is_some());
     work.context.steps.take(STEPS_PER_MOVE)?;
     if task.is_expanding() {
         then.push(Command::Expand { session: session.clone(), task });
@@ -36,7 +37,7 @@ pub(super) fn begin(
     }
     let session = session.clone();
     then.push(match &task.kind {
-        Kind::Agent => Command::MatchTask { session, task: task.id.clone() },
+        Kind::Agent => Command::MatchTask { session, task: task.id.clone(), to: None },
         Kind::Tool(_) => Command::CallTool { session, task },
         Kind::Workflow(workflow) => {
             Command::StartChild { session, workflow: workflow.clone(), task: Arc::clone(&task) }

@@ -29,7 +29,7 @@
 use std::sync::Arc;
 
 use serde_json::Value;
-use signalbox_wire::id::{SessionId, TaskId, WorkflowId};
+use signalbox_wire::id::{AgentId, SessionId, TaskId, WorkflowId};
 
 use crate::delivery::TaskAttempt;
 use crate::engine::concurrency::Admission;
@@ -42,7 +42,7 @@ pub(in crate::engine) enum Command {
     Advance { session: SessionId },
     Begin { session: SessionId, position: usize },
     Expand { session: SessionId, task: Arc<Task> },
-    MatchTask { session: SessionId, task: TaskId },
+    MatchTask { session: SessionId, task: TaskId, to: Option<AgentId> },
     CallTool { session: SessionId, task: Arc<Task> },
     StartChild { session: SessionId, task: Arc<Task>, workflow: WorkflowId },
     Wait { session: SessionId, task: Arc<Task> },

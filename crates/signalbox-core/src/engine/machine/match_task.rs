@@ -1,6 +1,6 @@
 //! A pending task is given to an agent; where none is available it waits.
 
-use signalbox_wire::id::{SessionId, TaskId};
+use signalbox_wire::id::{AgentId, SessionId, TaskId};
 
 use super::command::{Command, Commands};
 use super::given::given;
@@ -10,9 +10,11 @@ use crate::routing::Route;
 use crate::session::SessionStatus;
 use crate::task::TaskStatus;
 
+/// `to`: the agent that it is offered to before any other.
 pub(super) fn match_task(
     session: &SessionId,
     task: &TaskId,
+    to: Option<&AgentId>,
     work: &mut UnitOfWork<'_, '_>,
     then: &mut Commands,
 ) -> Result<(), Halt> {
@@ -28,6 +30,13 @@ pub(super) fn match_task(
         return Ok(());
     }
     let Some(parameters) = given(session, &task, work, then)? else { return Ok(()) };
+    if let Some(agent) = to
+        && let Some(offered) = work.agent(agent)?
+        && offered.is_available()
+        && task.route.admits(&offered.agent)
+    {
+        return work.dispatch(session, &task, agent, parameters);
+    }
     match work.choose(&task.route)? {
         Some(agent) => work.dispatch(session, &task, &agent, parameters),
         None if task.queued_at.is_some() => Ok(()),
