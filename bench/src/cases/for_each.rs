@@ -165,13 +165,17 @@ async fn costs(context: &Context, flow: &Flow, lists: &[u64], measured: &mut Mea
     for round in 1..=context.rounds {
         let mut figures = Vec::new();
         for (items, side) in &mut sides {
+            let before = decided(flow).await?;
             let (outcome, cpu) = side.run().await?;
+            let after = decided(flow).await?;
             let done = (outcome.succeeded * (*items + 1)).max(1) as f64;
             let wall = outcome.time.as_secs_f64();
             let metrics = [
                 (PER_S, done / wall),
                 (WALL_US, wall * 1e6 / done),
                 (CPU_US, cpu.server_seconds * 1e6 / done),
+                (COMMITS, (after.0 - before.0) / done),
+                (CONFLICTS, (after.1 - before.1) / done),
             ];
             let figure = Figure::new("a task for each item", &side.name, round, &metrics);
             let figure = Figure { faults: outcome.fault_lines(), ..figure };
