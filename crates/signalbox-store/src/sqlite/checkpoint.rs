@@ -96,6 +96,18 @@ fn copy_on_request(connection: &Connection, requested: &Receiver<()>, is_log_lon
     }
 }
 
+/// Copies all pages of the log file into the main file, and flushes that. After a flush that failed nothing less is of use: the
+/// system tells of it once, and takes for written what is not.
+pub(super) fn copy_all(connection: &Connection) -> rusqlite::Result<()> {
+    let busy: i64 = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+    if busy == 0 {
+        return Ok(());
+    }
+    let cause = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
+    let told = "all pages have to be copied, and another program reads the database";
+    Err(rusqlite::Error::SqliteFailure(cause, Some(told.to_owned())))
+}
+
 /// Copies what nobody reads or writes just now; answers how many pages the log file has.
 fn copy(connection: &Connection) -> Option<i64> {
     let pages = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get(1));

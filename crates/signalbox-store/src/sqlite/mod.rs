@@ -150,6 +150,10 @@ impl Sqlite {
         let mut connection = connect::writer(&path).map_err(told)?;
         connect::migrate(&mut connection)?;
         let position = recover::from_redo_log(&connection, &path)?;
+        // A flush of the process before may have failed, and that process have ended before it could see to it.
+        if let Err(error) = checkpoint::copy_all(&connection) {
+            tracing::warn!(%error, "what was left in the log file is copied later");
+        }
         let redo = RedoLog::open(&path, position + 1).map_err(|error| {
             StoreError::Open(format!(
                 "the redo log {}: {error}; check the path and its rights",

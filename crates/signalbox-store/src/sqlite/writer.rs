@@ -21,7 +21,7 @@ use tokio::time::Instant;
 
 use super::apply::{Applied, Batch};
 use super::available::AvailableAgents;
-use super::checkpoint::Checkpoints;
+use super::checkpoint::{self, Checkpoints};
 use super::fault::{fault, is_of_the_request};
 use super::job::{Answer, ApplyAnswer, Errand, Job, Look};
 use super::leases::Leases;
@@ -494,7 +494,7 @@ impl Writer<'_, '_> {
         self.clear_if_made()?;
         self.in_tables(0, |_| Ok(()))?;
         if self.doubts_flush {
-            self.copy_all()?;
+            checkpoint::copy_all(self.connection)?;
         }
         self.redo.restart();
         self.shared.read(self.connection)?;
@@ -509,18 +509,6 @@ impl Writer<'_, '_> {
             self.cleared();
         }
         Ok(())
-    }
-
-    /// Copies all pages of the log file into the main file, and flushes that.
-    fn copy_all(&self) -> rusqlite::Result<()> {
-        let busy: i64 = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
-        if busy == 0 {
-            return Ok(());
-        }
-        let cause = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
-        let told =
-            "after a flush that failed, all pages have to be copied, and another program reads the database";
-        Err(rusqlite::Error::SqliteFailure(cause, Some(told.to_owned())))
     }
 
     /// Parts the jobs that somebody still waits for from their answers.

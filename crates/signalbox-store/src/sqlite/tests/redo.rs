@@ -542,7 +542,8 @@ async fn a_start_flushes_what_the_process_before_has_written_to_the_tables() {
     let left = crash(directory.path());
     let unflushed = bytes(left.path(), "-wal");
     let again = opened(left.path());
-    assert_ne!(bytes(left.path(), "-wal"), unflushed, "a commit, which is flushed");
+    assert!(!unflushed.is_empty());
+    assert!(bytes(left.path(), "-wal").is_empty(), "all of it is in the main file, and that is flushed");
     assert_eq!((position(left.path()), status_version(&again, "a").await), (known + 1, Some(1)));
 }
 
