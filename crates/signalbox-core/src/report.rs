@@ -17,7 +17,8 @@ pub struct Report {
     pub timestamp: Timestamp,
     /// Whether it was about a task it held, not about the agent as a whole.
     pub about_task: bool,
-    /// The moment that it counts as, where its timestamp is too far ahead.
+    /// The moment that it counts as, where that is not its timestamp: of one that is too far ahead, of one from a process whose
+    /// clock is behind, and of an answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub counts_as: Option<Timestamp>,
     /// Of an answer to a delivery, which bears the server's time and does not come again: the timestamp that it is

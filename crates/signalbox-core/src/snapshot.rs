@@ -24,6 +24,7 @@ use crate::definition::Definition;
 use crate::delivery::Message;
 use crate::figures::AgentFigures;
 use crate::hook::WebhookTrigger;
+use crate::limits::WAITING_LOOKED_AT;
 use crate::payload::Payload;
 use crate::quota::UsageDay;
 use crate::schedule::{BACKFILL_MAX, Schedule, WAITING_MAX};
@@ -183,7 +184,7 @@ pub struct Snapshot {
     open_commands: HashMap<AgentId, Vec<CommandId>>,
     /// Agents that decisions before this one list under a routing key, or list no more.
     relisted: Vec<(String, AgentId, bool)>,
-    /// Tasks that decisions before this one have given to agents.
+    /// Waiting tasks that decisions before this one have given to agents.
     given: usize,
 }
 
@@ -560,8 +561,9 @@ impl Snapshot {
                 }
                 Write::Put { row: Row::Available(row), .. } => self.relist(&row.route, &row.agent, true),
                 Write::Put { row, version, .. } => {
-                    if let Row::Task(_, task) = row
+                    if let Row::Task(owner, task) = row
                         && task.status == TaskStatus::Dispatched
+                        && self.waits(owner, &task.id) == Some(true)
                     {
                         self.given += 1;
                     }
@@ -609,17 +611,21 @@ impl Snapshot {
         most + self.given
     }
 
-    /// Takes in the waiting tasks under some routes, but for those that decisions before this one have given to agents.
+    /// Takes in the first waiting tasks under some routes, but for those that decisions before this one have given to agents.
     pub fn show_waiting(&mut self, routes: Vec<String>, mut tasks: Vec<WaitingTask>) {
         if self.given > 0 {
-            tasks.retain(|waiting| match self.shown(&Key::Session(waiting.session.clone())) {
-                Some(Some(Loaded::Session(session))) => {
-                    session.value.task(&waiting.task).is_some_and(|task| task.queued_at.is_some())
-                }
-                _ => true,
-            });
+            tasks.retain(|waiting| self.waits(&waiting.session, &waiting.task) != Some(false));
+            tasks.truncate(WAITING_LOOKED_AT);
         }
         self.waiting.insert(routes, tasks);
+    }
+
+    /// Whether a task of a session that has been shown waits for an agent.
+    fn waits(&self, session: &SessionId, task: &TaskId) -> Option<bool> {
+        let Some(Some(Loaded::Session(session))) = self.shown(&Key::Session(session.clone())) else {
+            return None;
+        };
+        Some(session.value.task(task).is_some_and(|task| task.queued_at.is_some()))
     }
 
     /// Takes in which commands of an agent are not over, the oldest first.

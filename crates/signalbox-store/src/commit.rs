@@ -327,12 +327,13 @@ fn uses(changes: &[Change], events: &[NewEvent]) -> Result<Vec<Use>, StoreError>
 }
 
 fn due_row(due: Due, now: Timestamp, lease: Option<&Lease>) -> Result<DueRow, StoreError> {
-    let lease = lease.filter(|_| due.at <= now);
+    let kind = crate::DueKind::of(&due.work);
+    let lease = lease.filter(|_| due.at <= now && kind != crate::DueKind::Timer);
     let body = json::to_string(&due.work)
         .map_err(|error| StoreError::Corrupt(format!("due work cannot be written: {error}")))?;
     Ok(DueRow {
         id: due.work.id(),
-        kind: crate::DueKind::of(&due.work).column(),
+        kind: kind.column(),
         lane: due.lane,
         due_at: due.at,
         visible_at: lease.map_or(due.at, |lease| lease.until),

@@ -34,7 +34,6 @@ impl Operation for SettleCall {
 
     fn decide(&self, snapshot: &Snapshot, context: &mut DecisionContext<'_>) -> Result<(Decision, ()), Halt> {
         let mut machine = Machine::new(snapshot, context);
-        machine.work.settle_one();
         let (session, task, attempt) = (self.session.clone(), self.task.clone(), self.attempt);
         let call = DueJob::Call { session, task, attempt };
         let meant =

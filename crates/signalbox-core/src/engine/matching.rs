@@ -13,8 +13,8 @@ use crate::snapshot::WaitingTask;
 use crate::task::Task;
 use crate::{Decision, DecisionContext, Halt, Snapshot};
 
-/// Tries again to give a waiting task to an agent, or the one that waits longest for the same agent. Answers whether it
-/// was another that got it: then this one is to be tried again.
+/// Tries again to give a waiting task to an agent. Those that wait longer for the same agents are served before it, several of
+/// one session at once. Answers whether some were and it still waits: then it is to be tried again.
 #[derive(Debug, Clone)]
 pub struct MatchTask {
     /// The session.
@@ -37,15 +37,20 @@ impl Operation for MatchTask {
             return Ok((Decision::default(), false));
         };
         let Some(agent) = machine.work.choose(&task.route)? else { return self.serve(machine, false) };
-        let mut line = Line::new(snapshot, routing::keys_of(&machine.work.known_agent(&agent)?.agent))?;
-        if line.is_of_one_session() {
-            line = Line::new(snapshot, keys_of_candidates(&machine.work, &task.route)?)?;
+        let mut queue =
+            MatchQueue::new(snapshot, routing::keys_of(&machine.work.known_agent(&agent)?.agent))?;
+        if queue.is_of_one_session() {
+            queue = MatchQueue::new(snapshot, keys_of_candidates(&machine.work, &task.route)?)?;
         }
         loop {
-            match line.serve_next(&mut machine, None, Some(&self.task))? {
+            match queue.serve_next(&mut machine, None, Some(&self.task))? {
                 Next::Served => {}
                 Next::Others => return Ok((machine.finish(), true)),
-                Next::Nobody => return self.serve(machine, line.served.is_some()),
+                // A decision gives away tasks of one session alone.
+                Next::Nobody if queue.served.as_ref().is_some_and(|served| *served != self.session) => {
+                    return Ok((machine.finish(), true));
+                }
+                Next::Nobody => return self.serve(machine, queue.served.is_some()),
             }
         }
     }
@@ -69,15 +74,15 @@ impl MatchTask {
     }
 }
 
-/// The tasks that wait for an agent, or for one of several, those first that are served first.
-struct Line {
+/// The tasks that wait for an agent, or for one of several, in the order in which they are served.
+struct MatchQueue {
     ahead: std::vec::IntoIter<WaitingTask>,
     /// The session of those that have been served. A decision serves those of one alone: sessions that have nothing to do
     /// with one another do not conflict.
     served: Option<SessionId>,
 }
 
-/// What came of the next in a line.
+/// What came of the next in a queue.
 enum Next {
     /// It was served.
     Served,
@@ -87,7 +92,7 @@ enum Next {
     Others,
 }
 
-impl Line {
+impl MatchQueue {
     /// Those that wait under these routing keys.
     fn new(snapshot: &Snapshot, keys: Vec<String>) -> Result<Self, Halt> {
         Ok(Self { ahead: snapshot.waiting(&keys)?.to_vec().into_iter(), served: None })
@@ -129,8 +134,7 @@ fn is_moved(machine: &mut Machine<'_, '_>, command: Command) -> Result<bool, Hal
     Ok(machine.work.decision.events.len() > before)
 }
 
-/// Asks who waits for an agent that is about to be freed by a task of this session, before much is done that would have to
-/// be done again. Nothing to do for a session whose tasks do not wait for one another's agents: those that are no items.
+/// Asks who waits for an agent that an item of a list is about to free, before much is done that would have to be done again.
 pub(super) fn foresee_freed(work: &mut UnitOfWork<'_, '_>, agent: &AgentId, task: &Task) -> Result<(), Halt> {
     if task.instance.is_some()
         && let Some(keys) = keys_where(work, agent, |agent| !agent.is_available())?
@@ -146,16 +150,15 @@ pub(super) fn serve_freed(
     machine: &mut Machine<'_, '_>,
     agent: &AgentId,
     session: &SessionId,
-    task: &Task,
 ) -> Result<(), Halt> {
-    if task.instance.is_none() {
-        return Ok(());
-    }
-    let is_freed = |agent: &AgentWork| agent.is_available() && !agent.was_available();
+    // One that could not be reached is for whoever knows whether it can be again.
+    let is_freed = |agent: &AgentWork| {
+        agent.is_available() && !agent.was_available() && agent.status.delivery_failure.is_none()
+    };
     let Some(keys) = keys_where(&mut machine.work, agent, is_freed)? else { return Ok(()) };
-    let mut line = Line::new(machine.work.snapshot, keys)?;
-    line.served = Some(session.clone());
-    line.serve_next(machine, Some(agent), None)?;
+    let mut queue = MatchQueue::new(machine.work.snapshot, keys)?;
+    queue.served = Some(session.clone());
+    queue.serve_next(machine, Some(agent), None)?;
     Ok(())
 }
 
@@ -170,10 +173,12 @@ fn keys_of_candidates(work: &UnitOfWork<'_, '_>, route: &Route) -> Result<Vec<St
     let mut keys = Vec::new();
     for agent in agents {
         let read = work.snapshot.agent(&agent)?;
-        keys.extend(read.iter().flat_map(|agent| routing::keys_of(&agent.value)));
+        for key in read.iter().flat_map(|agent| routing::keys_of(&agent.value)) {
+            if !keys.contains(&key) {
+                keys.push(key);
+            }
+        }
     }
-    keys.sort_unstable();
-    keys.dedup();
     Ok(keys)
 }
 
@@ -210,12 +215,12 @@ impl Operation for MatchAgent {
             Some(keys) => keys,
             None => vec![Route::Agent(self.agent.clone()).key()],
         };
-        let mut line = Line::new(snapshot, keys)?;
-        while let Next::Served = line.serve_next(&mut machine, Some(&self.agent), None)? {
+        let mut queue = MatchQueue::new(snapshot, keys)?;
+        while let Next::Served = queue.serve_next(&mut machine, Some(&self.agent), None)? {
             if machine.work.agent(&self.agent)?.is_some_and(|current| !current.is_available()) {
                 break;
             }
         }
-        Ok((machine.finish(), line.served.is_some()))
+        Ok((machine.finish(), queue.served.is_some()))
     }
 }

@@ -88,7 +88,9 @@ impl ReportState {
         if let Some(held) = current.status.task_named(self.task.as_deref(), self.session.as_deref()) {
             let session = snapshot.session(&held.session)?;
             if let Some(task) = session.as_ref().and_then(|session| session.value.task(&held.task)) {
-                foresee_freed(work, &self.agent, task)?;
+                if matches!(Meaning::of(&self.state), Meaning::Done | Meaning::Failed) {
+                    foresee_freed(work, &self.agent, task)?;
+                }
             }
         }
         let current = work.known_agent(&self.agent)?;
@@ -296,8 +298,7 @@ impl ReportState {
             work.known_agent(&self.agent)?.status_mut().held.retain(|other| !other.is(&attempt));
             return Ok(());
         };
-        work.settle_one();
-        let item = task.instance.is_some().then(|| Arc::clone(&task));
+        let is_item = task.instance.is_some();
         match Meaning::of(&self.state) {
             Meaning::Working if task.status == TaskStatus::Running => {
                 if held.comes_again {
@@ -330,7 +331,7 @@ impl ReportState {
             }
             Meaning::Away => return Ok(()),
         }
-        item.map_or(Ok(()), |item| serve_freed(machine, &self.agent, &held.session, &item))
+        if is_item { serve_freed(machine, &self.agent, &held.session) } else { Ok(()) }
     }
 
     /// That the agent is still at work is kept where somebody waits to hear it, or where it says how far it is.

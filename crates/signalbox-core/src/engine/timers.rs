@@ -34,9 +34,6 @@ impl Operation for TimerFired {
 
     fn decide(&self, snapshot: &Snapshot, context: &mut DecisionContext<'_>) -> Result<(Decision, ()), Halt> {
         let mut machine = Machine::new(snapshot, context);
-        if !matches!(self.work, DueJob::Begin { .. }) {
-            machine.work.settle_one();
-        }
         match &self.work {
             DueJob::Timeout { session, task, attempt }
             | DueJob::Dispatch { session, task, attempt }
@@ -163,8 +160,15 @@ fn woken(session: &SessionId, task: Arc<Task>) -> Command {
 fn admit(machine: &mut Machine<'_, '_>, session: &SessionId) -> Result<(), Halt> {
     let Some(state) = machine.work.session(session)? else { return Ok(()) };
     if state.session.waits_for_group {
+        // A timer from before it came to wait is not its turn.
+        if let Some(claim) = state.session.plan.group.clone()
+            && !machine.work.group_mut(&claim.group)?.holders.contains(session)
+        {
+            return Ok(());
+        }
         machine.work.emit(session, &SessionEvent::Admitted)?;
     }
+    machine.work.is_going_on = true;
     machine.advance(session)
 }
 

@@ -34,10 +34,8 @@ pub(super) struct UnitOfWork<'w, 'p> {
     pub(super) kept: Vec<Arc<Definition>>,
     /// Tasks that have begun, and those of sessions that were begun for them.
     pub(super) begun: usize,
-    /// Items of lists that have begun.
-    pub(super) items_begun: usize,
-    /// Whether it is for this decision to begin items of lists, and not only what follows from something else.
-    pub(super) begins_items: bool,
+    /// Whether this is the decision of the timer that lets a session go on.
+    pub(super) is_going_on: bool,
     /// Payloads that are new with this decision, each before those that refer to it.
     pub(super) new_payloads: Vec<Arc<Payload>>,
     /// The agent whose report this is, where it says that a task is done.
@@ -158,8 +156,7 @@ impl<'w, 'p> UnitOfWork<'w, 'p> {
             concurrency_groups: BTreeMap::new(),
             kept: Vec::new(),
             begun: 0,
-            items_begun: 0,
-            begins_items: true,
+            is_going_on: false,
             new_payloads: Vec::new(),
             just_done: None,
         }
@@ -171,16 +168,12 @@ impl<'w, 'p> UnitOfWork<'w, 'p> {
         self.begun >= BEGUN_AT_ONCE_MAX || (self.begun > 0 && history.sum::<usize>() > HISTORY_AT_ONCE_BYTES)
     }
 
-    /// A task settles: it makes room for one more item of a list at most. Many that settle at once would each begin all
-    /// that are left, and all but one in vain.
-    pub(super) fn settle_one(&mut self) {
-        self.begins_items = false;
-    }
-
-    /// Whether the task is an item of a list that goes on in another decision.
-    pub(super) fn leaves_item(&self, task: &Task) -> bool {
-        let most = usize::from(task.rules.max_parallel.is_some());
-        task.instance.is_some() && !self.begins_items && self.items_begun >= most
+    /// Whether a session could go on before this decision: then the timer that lets it go on is due.
+    pub(super) fn could_go_on(&self, id: &SessionId) -> Result<bool, Halt> {
+        if self.sessions.get(id).is_none_or(|work| work.read.is_none()) {
+            return Ok(false);
+        }
+        Ok(self.snapshot.session(id)?.is_some_and(|read| read.value.next_move().is_some()))
     }
 
     /// Whether a session that this decision has looked at is over.

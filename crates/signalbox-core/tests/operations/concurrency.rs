@@ -3,6 +3,8 @@
 use serde_json::{Value, json};
 use signalbox_core::Rejected;
 use signalbox_core::definition::{Compensation, Concurrency, Definition, OnBusy};
+use signalbox_core::due::DueJob;
+use signalbox_core::engine::TimerFired;
 use signalbox_core::session::SessionStatus;
 use signalbox_wire::id::SessionId;
 
@@ -46,6 +48,16 @@ fn sessions_with_one_key_wait_in_order_and_others_do_not() {
     stage.after(1);
     stage.done(&third, "a", &json!(1));
     assert!(group(&stage, "x").is_none(), "nobody is there any longer");
+}
+
+#[test]
+fn a_timer_from_before_a_session_came_to_wait_is_not_its_turn() {
+    let mut stage = Stage::with_agent();
+    let definition = limited(1, OnBusy::Queue);
+    let [_, second] = [0; 2].map(|_| start(&mut stage, &definition, "x"));
+    assert!(waits(&stage, &second));
+    stage.run(&TimerFired { work: DueJob::Begin { session: second.clone() } }).expect("fired");
+    assert!(waits(&stage, &second), "the first has its place");
 }
 
 #[test]

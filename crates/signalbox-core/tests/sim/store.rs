@@ -129,7 +129,8 @@ impl Store {
         for due in &decision.due {
             let lease = born_leased.filter(|(now, _)| due.at <= *now).map(|(_, until)| until);
             let row = DueRow { work: due.work.clone(), visible_at: lease.unwrap_or(due.at), ends: due.ends };
-            self.due.insert(due.work.id(), row);
+            let before = self.due.insert(due.work.id(), row);
+            assert!(!due.is_new || before.is_none(), "{} was due before", due.work.id());
         }
         let removed: Vec<DueJob> =
             decision.done.iter().filter_map(|id| self.due.remove(id)).map(|row| row.work).collect();

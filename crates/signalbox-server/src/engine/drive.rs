@@ -208,7 +208,7 @@ impl Drive {
         let watch = Stopwatch::start();
         let mut attempt = Attempt::new(clock::now(), clock::seed());
         let operation: &O = asked.operation();
-        // Others stand in line for its session: decided beside them it would conflict.
+        // Others stand in line for its session: decided beside them it would conflict. One that changes nothing waits too.
         let in_line = inner.lines.of(|| Some((tenant.clone(), session_named(operation)?)));
         let key = if let Some(key) = in_line {
             key
@@ -479,7 +479,12 @@ impl Inner {
     ) -> Result<(), StoreError> {
         let hints = std::mem::take(&mut decision.hints);
         let disconnected = std::mem::take(&mut decision.disconnected);
-        let due_now: Vec<Due> = decision.due.iter().filter(|due| due.at <= now).cloned().collect();
+        let (timers, due_now): (Vec<Due>, Vec<Due>) = decision
+            .due
+            .iter()
+            .filter(|due| due.at <= now)
+            .cloned()
+            .partition(|due| DueKind::of(&due.work) == DueKind::Timer);
         let next_due: Vec<_> = decision
             .due
             .iter()
@@ -490,14 +495,10 @@ impl Inner {
         let tasks = dispatched(&decision);
         let said = self.taken.said(&decision);
         let signs_of_life = self.signs_of_life(&decision);
-        // What is due at once is born leased to this process where there are slots for all of it: no second commit is
-        // needed to claim it. Else it stays free for whoever has.
+        // What is to be sent at once is born leased to this process where there are slots for all of it: no second commit
+        // is needed to claim it. Else it stays free for whoever has.
         let kinds: Vec<_> = due_now.iter().map(|due| (DueKind::of(&due.work), due.lane.clone())).collect();
-        let slots = if kinds.is_empty() || kinds.iter().any(|(kind, _)| *kind == DueKind::Timer) {
-            None
-        } else {
-            self.deliveries.reserve(tenant, &kinds, now)
-        };
+        let slots = if kinds.is_empty() { None } else { self.deliveries.reserve(tenant, &kinds, now) };
         let lease = slots.as_ref().map(|_| Lease::new(self.node.clone(), now, self.policy.lease));
         let has_events = !decision.events.is_empty();
         let ended = Ended::by(&decision);
@@ -520,6 +521,9 @@ impl Inner {
             }
         } else {
             kinds.into_iter().for_each(|(kind, _)| self.wake(kind, now));
+        }
+        if !timers.is_empty() {
+            self.wake(DueKind::Timer, now);
         }
         for lane in signs_of_life {
             self.deliveries.room(DueKind::Delivery).try_again(tenant, &lane, now);

@@ -21,7 +21,8 @@ pub(super) fn advance(
     work.context.steps.take(looks / TASKS_PER_STEP)?;
     let Some(next) = work.known_session(session)?.next_move() else { return Ok(()) };
     match next {
-        Move::Begin(position) if work.is_large() || is_left(session, position, work)? => {
+        Move::Begin(position) if is_left(session, position, work)? => return Ok(()),
+        Move::Begin(_) if work.is_large() => {
             let job = DueJob::Begin { session: session.clone() };
             work.decision.arm(Due::new(job, work.context.now));
             return Ok(());
@@ -37,10 +38,12 @@ pub(super) fn advance(
     Ok(())
 }
 
-/// Whether the task at `position` is for another decision.
+/// Whether the task at `position` is one of the items of a list that a timer begins, which is due: many tasks that settle at
+/// once would each begin all of them, and all but one in vain.
 fn is_left(session: &SessionId, position: usize, work: &mut UnitOfWork<'_, '_>) -> Result<bool, Halt> {
-    let task = work.known_session(session)?.tasks.get(position).cloned();
-    Ok(task.is_some_and(|task| work.leaves_item(&task)))
+    let task = work.known_session(session)?.tasks.get(position);
+    let is_item = task.is_some_and(|task| task.instance.is_some());
+    Ok(is_item && !work.is_going_on && work.could_go_on(session)?)
 }
 
 /// All instances of a task have settled: their results are its own, in the order of the list.

@@ -19,7 +19,6 @@ pub(super) fn begin(
 ) -> Result<(), Halt> {
     let Some(task) = work.known_session(session)?.tasks.get(position).cloned() else { return Ok(()) };
     work.begun += 1;
-    work.items_begun += usize::from(task.instance.is_some());
     work.context.steps.take(STEPS_PER_MOVE)?;
     if task.is_expanding() {
         then.push(Command::Expand { session: session.clone(), task });

@@ -53,7 +53,6 @@ pub(super) fn expand(
     }
     work.context.steps.take(items.len() as u64 * STEPS_PER_TASK_MADE)?;
     work.context.steps.take_bytes(bytes as u64)?;
-    work.begins_items = true;
     let tasks = instances(task, items, count, work);
     let event = SessionEvent::TaskExpanded { task: task.id.clone(), step: task.step.clone(), tasks };
     work.emit(session, &event)

@@ -139,6 +139,28 @@ async fn new_due_work_that_is_over_is_nowhere_wherever_it_has_been() {
     }
 }
 
+/// Where a commit of the tables has failed, it may have been made all the same: nothing is taken for new any more.
+#[tokio::test]
+async fn new_due_work_that_is_over_is_struck_out_where_the_tables_may_have_it() {
+    let (directory, sqlite, cache) = sqlite(|_| {});
+    commit(&sqlite, &cache, begun()).await.expect("committed");
+    let [begins, ends] = begins_and_ends("a");
+    let message = begins.due[0].work.id();
+    commit(&sqlite, &cache, begins).await.expect("committed");
+    let faulty = |connection: &Connection| -> rusqlite::Result<()> {
+        connection.execute("INSERT INTO agent_names VALUES (NULL, NULL, NULL, NULL)", []).map(|_| ())
+    };
+    sqlite.access.write(faulty, |()| {}).await.expect_err("at fault");
+    let held = hold(directory.path());
+    // As if that had been made after all.
+    let sql = "INSERT OR IGNORE INTO due (tenant, id, kind, lane, due_at, visible_at, body) VALUES (?, ?, 'deliver', '', 0, 0, '{}')";
+    held.execute(sql, [tenant().as_str(), &message]).expect("written");
+    commit(&sqlite, &cache, ends).await.expect("committed");
+    held.execute_batch("COMMIT").expect("written");
+    idle(&sqlite).await;
+    assert_eq!(sqlite.backlog(10).await.expect("counted").pending, 0);
+}
+
 /// Takes the room that the database may have: it cannot grow, until what is outside is dropped.
 async fn fill(sqlite: &Sqlite, directory: &Path) {
     let filler = Connection::open(path(directory, "")).expect("opened");
