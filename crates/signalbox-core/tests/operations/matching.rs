@@ -180,7 +180,8 @@ fn only_the_last_of_those_that_wait_for_the_same_is_hinted_at() {
     let each = task("a").for_each();
     let urgent = step("now", None).with(|step| step.rules.priority = 5);
     let other = step("other", None).with(|step| step.capability = Some("write".to_owned()));
-    let source = workflow("list", vec![each, urgent, other]);
+    // With an edge named, all others begin at once.
+    let source = workflow("list", vec![each, urgent, other, task("end").needs(&["a"])]);
     let started = stage.decide(&Trigger {
         source: WorkflowSource::Inline(Box::new(source)),
         agent: None,
