@@ -139,26 +139,30 @@ async fn new_due_work_that_is_over_is_nowhere_wherever_it_has_been() {
     }
 }
 
-/// Where a commit of the tables has failed, it may have been made all the same: nothing is taken for new any more.
+/// Where the tables could not be written, it is not known what they have: nothing is taken for new any more.
 #[tokio::test]
 async fn new_due_work_that_is_over_is_struck_out_where_the_tables_may_have_it() {
     let (directory, sqlite, cache) = sqlite(|_| {});
     commit(&sqlite, &cache, begun()).await.expect("committed");
+    fill(&sqlite, directory.path()).await;
+    // Together they are more than there is room for.
+    let others: Vec<String> = (0..40).map(|number| format!("b{number}")).collect();
+    for id in &others {
+        commit(&sqlite, &cache, report(id, 1, 3_000)).await.expect("it is in the redo log");
+    }
     let [begins, ends] = begins_and_ends("a");
     let message = begins.due[0].work.id();
     commit(&sqlite, &cache, begins).await.expect("committed");
-    let faulty = |connection: &Connection| -> rusqlite::Result<()> {
-        connection.execute("INSERT INTO agent_names VALUES (NULL, NULL, NULL, NULL)", []).map(|_| ())
-    };
-    sqlite.access.write(faulty, |()| {}).await.expect_err("at fault");
+    // Whoever reads a list has the tables written.
+    let read = sqlite.events(&tenant(), &EventFilter::default(), &page(1)).await;
+    read.map(|_| ()).expect_err("there is no room");
     let held = hold(directory.path());
-    // As if that had been made after all.
-    let sql = "INSERT OR IGNORE INTO due (tenant, id, kind, lane, due_at, visible_at, body) VALUES (?, ?, 'deliver', '', 0, 0, '{}')";
+    let sql = "INSERT INTO due (tenant, id, kind, lane, due_at, visible_at, body) VALUES (?, ?, 'deliver', '', 0, 0, '{}')";
     held.execute(sql, [tenant().as_str(), &message]).expect("written");
     commit(&sqlite, &cache, ends).await.expect("committed");
-    held.execute_batch("COMMIT").expect("written");
+    held.execute_batch("COMMIT; DROP TABLE filler").expect("written");
     idle(&sqlite).await;
-    assert_eq!(sqlite.backlog(10).await.expect("counted").pending, 0);
+    assert_eq!(sqlite.backlog(100).await.expect("counted").pending, others.len() as u64);
 }
 
 /// Takes the room that the database may have: it cannot grow, until what is outside is dropped.
