@@ -187,6 +187,11 @@ impl Commit {
         rows.chain(events).sum()
     }
 
+    /// How many rows, entries and due work it writes.
+    pub(crate) fn rows(&self) -> usize {
+        self.changes.len() + self.events.len() + self.due.len() + self.done.len() + self.holders.len()
+    }
+
     /// Whether it may be kept in the redo log for a while: it is small, and of rows that change all the time.
     pub(crate) fn is_for_the_redo_log(&self) -> bool {
         let is_common = |change: &Change| match change.table() {
@@ -203,8 +208,7 @@ impl Commit {
             _ => false,
         };
         self.uses.is_empty()
-            && self.changes.len() + self.events.len() + self.due.len() + self.done.len() + self.holders.len()
-                <= REDO_ROWS_MAX
+            && self.rows() <= REDO_ROWS_MAX
             && self.size_bytes() <= REDO_BYTES_MAX
             && self.changes.iter().all(is_common)
     }

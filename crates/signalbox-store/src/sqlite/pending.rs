@@ -37,6 +37,7 @@ pub(super) struct State {
     decisions: usize,
     flushes: usize,
     bytes: usize,
+    rows: usize,
 }
 
 /// What waits of one tenant, in the order in which it was first written.
@@ -153,6 +154,7 @@ impl Pending {
         let mut state = self.state.write();
         let mut parts = self.parts.load(Ordering::Relaxed);
         for (commit, place) in commits {
+            state.rows += commit.rows();
             state.absorb(commit, *place, &mut parts);
             state.decisions += 1;
         }
@@ -174,7 +176,7 @@ impl Pending {
             tenant.has_entries = false;
         }
         state.events.clear();
-        (state.decisions, state.flushes, state.bytes) = (0, 0, 0);
+        (state.decisions, state.flushes, state.bytes, state.rows) = (0, 0, 0, 0);
         self.parts.store(0, Ordering::Release);
     }
 }
@@ -201,6 +203,11 @@ impl State {
     /// About how many bytes they take.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Rows, entries and due work that were written, each as often as it was.
+    pub(super) fn rows(&self) -> usize {
+        self.rows
     }
 
     /// What waits, by tenant.
