@@ -87,10 +87,10 @@ impl ReportState {
         // done again.
         if let Some(held) = current.status.task_named(self.task.as_deref(), self.session.as_deref()) {
             let session = snapshot.session(&held.session)?;
-            if let Some(task) = session.as_ref().and_then(|session| session.value.task(&held.task)) {
-                if matches!(Meaning::of(&self.state), Meaning::Done | Meaning::Failed) {
-                    foresee_freed(work, &self.agent, task)?;
-                }
+            if let Some(task) = session.as_ref().and_then(|session| session.value.task(&held.task))
+                && matches!(Meaning::of(&self.state), Meaning::Done | Meaning::Failed)
+            {
+                foresee_freed(work, &self.agent, task)?;
             }
         }
         let current = work.known_agent(&self.agent)?;
