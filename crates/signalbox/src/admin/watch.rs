@@ -48,19 +48,33 @@ pub(crate) fn code(status: &str) -> ExitCode {
 
 /// Waits until a session is over, and says what it waits for when that changes.
 pub(crate) async fn until_over(context: &Context, session: &str) -> anyhow::Result<()> {
-    context.fetch(&SESSIONS, &[session], &ListQuery::new()).await?;
+    let known = context.fetch(&SESSIONS, &[session], &ListQuery::new()).await?;
+    // What it waited for once is nobody's business any more.
+    if is_over(&output::value(&known)?) {
+        return Ok(());
+    }
     let mut story = Story::new(agent_names::all(context).await.unwrap_or_default());
     let mut waiting = Waiting::of(session, false);
     let mut reasons = Reasons::default();
     let mut events = context.client.follow_session(session, 0);
+    let mut looked_at = edge::now();
     loop {
         if let Ok(event) = timeout(TICK, events.next()).await {
             let Some(event) = event? else { return Ok(()) };
             story.apply(&event);
         }
-        reasons.learn((context, session), &mut story).await;
-        waiting.news(&story, edge::now()).iter().for_each(|news| printer::notice(news));
+        // Not for each event: a session may have thousands, and as many tasks to look through.
+        let now = edge::now();
+        if now.since(looked_at) >= TICK {
+            looked_at = now;
+            reasons.learn((context, session), &mut story).await;
+            waiting.news(&story, now).iter().for_each(|news| printer::notice(news));
+        }
     }
+}
+
+fn is_over(session: &Value) -> bool {
+    matches!(session["status"].as_str(), Some("completed" | "failed" | "cancelled"))
 }
 
 /// Waits for a session that was just started, tells how it ended, and ends so.
