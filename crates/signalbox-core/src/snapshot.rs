@@ -531,8 +531,15 @@ impl Snapshot {
         Ok(self.workflow(id)?.filter(|row| !row.value.is_deleted))
     }
 
-    /// Takes in a row, or that there is none.
+    /// Takes in a row, or that there is none. What is known already stays: a decision sees one state, and decisions before it may
+    /// have changed the row since it was stored.
     pub fn show(&mut self, key: Key, row: Option<Loaded>) {
+        if self.shown(&key).is_none() {
+            self.replace(key, row);
+        }
+    }
+
+    fn replace(&mut self, key: Key, row: Option<Loaded>) {
         if let Some((_, shown)) = self.first.iter_mut().find(|(known, _)| *known == key) {
             *shown = row;
         } else if self.first.len() < FIRST_MAX {
@@ -557,7 +564,7 @@ impl Snapshot {
                 Write::Put { row: Row::Session(session), version, .. } => {
                     let state = self.session_after(session, decision);
                     let row = Versioned { version: *version, value: Arc::new(state) };
-                    self.show(Key::Session(session.id.clone()), Some(Loaded::Session(row)));
+                    self.replace(Key::Session(session.id.clone()), Some(Loaded::Session(row)));
                 }
                 Write::Put { row: Row::Available(row), .. } => self.relist(&row.route, &row.agent, true),
                 Write::Put { row, version, .. } => {
@@ -568,11 +575,11 @@ impl Snapshot {
                         self.given += 1;
                     }
                     if let Some(loaded) = row.loaded(*version) {
-                        self.show(row.key(), Some(loaded));
+                        self.replace(row.key(), Some(loaded));
                     }
                 }
                 Write::Remove { key: Key::Available(route, agent), .. } => self.relist(route, agent, false),
-                Write::Remove { key, .. } => self.show(key.clone(), None),
+                Write::Remove { key, .. } => self.replace(key.clone(), None),
             }
         }
     }

@@ -2,8 +2,9 @@
 
 use proptest::prelude::*;
 use serde_json::json;
-use signalbox_core::Rejected;
+use signalbox_core::decision::Key;
 use signalbox_core::engine::ReportState;
+use signalbox_core::{Need, Rejected, Snapshot};
 use signalbox_wire::id::{AgentId, SessionId};
 use signalbox_wire::raw::RawObject;
 
@@ -85,4 +86,18 @@ fn many_settlements_are_one_commit() {
     assert_eq!(stage.fold(&reports), vec![Ok(()); AGENTS]);
     assert_eq!(stage.store.commits - before, 1);
     assert!(stage.look(&session).contains("a[3]=completed"), "{}", stage.look(&session));
+}
+
+/// Whoever loads candidates loads the rows of the first of them, as they are stored: not over what has been decided since.
+#[test]
+fn what_has_been_decided_is_not_loaded_over() {
+    let (mut stage, ..) = wide();
+    let agent = stage.agent("another", 1);
+    let mut snapshot = Snapshot::new();
+    let key = Key::Status(agent.clone());
+    stage.store.load(&Need::Row(key.clone()), &mut snapshot);
+    let known = snapshot.status(&agent).expect("shown").expect("a status").version;
+    stage.report(&agent, "active", None, json!(1));
+    stage.store.load(&Need::Row(key), &mut snapshot);
+    assert_eq!(snapshot.status(&agent).expect("shown").expect("a status").version, known, "one state");
 }
