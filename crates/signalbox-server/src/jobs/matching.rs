@@ -56,7 +56,8 @@ pub(super) async fn run(app: Jobs, mut hints: mpsc::Receiver<(TenantId, MatchHin
 /// Tries to give a waiting task to an agent, those that wait longer before it.
 async fn place(app: &Jobs, tenant: &TenantId, task: &MatchTask) -> Result<(), DriveError> {
     for _ in 0..SERVED_BEFORE_MAX {
-        if !app.drive.run(tenant, task).await? {
+        // A list is as long as it is: a server that drains leaves the rest to whoever comes after it.
+        if app.draining.is_cancelled() || !app.drive.run(tenant, task).await? {
             break;
         }
     }
