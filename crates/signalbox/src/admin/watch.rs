@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::Value;
 use serde_json::value::RawValue;
-use signalbox_client::{EventView, ListQuery, Timestamp};
+use signalbox_client::{EventView, ListQuery, SessionView, Timestamp};
 use tokio::time::timeout;
 
 use super::agent_names;
@@ -50,7 +50,8 @@ pub(crate) fn code(status: &str) -> ExitCode {
 pub(crate) async fn until_over(context: &Context, session: &str) -> anyhow::Result<()> {
     let known = context.fetch(&SESSIONS, &[session], &ListQuery::new()).await?;
     // What it waited for once is nobody's business any more.
-    if is_over(&output::value(&known)?) {
+    let known: SessionView = serde_json::from_value(output::value(&known)?)?;
+    if known.is_over() {
         return Ok(());
     }
     let mut story = Story::new(agent_names::all(context).await.unwrap_or_default());
@@ -71,10 +72,6 @@ pub(crate) async fn until_over(context: &Context, session: &str) -> anyhow::Resu
             waiting.news(&story, now).iter().for_each(|news| printer::notice(news));
         }
     }
-}
-
-fn is_over(session: &Value) -> bool {
-    matches!(session["status"].as_str(), Some("completed" | "failed" | "cancelled"))
 }
 
 /// Waits for a session that was just started, tells how it ended, and ends so.
