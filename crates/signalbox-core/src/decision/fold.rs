@@ -35,7 +35,12 @@ enum Change {
 }
 
 impl Fold {
-    /// Adds a decision that was made on what those before it have changed.
+    /// Whether a decision was made on what those before it have changed. A store would refuse another one after them.
+    pub(crate) fn fits(&mut self, next: &Decision) -> bool {
+        self.is_empty() || next.is_empty() || self.several().fits(next)
+    }
+
+    /// Adds a decision that [fits](Self::fits).
     pub(crate) fn add(&mut self, next: Decision) {
         if next.is_empty() {
             return;
@@ -45,13 +50,7 @@ impl Fold {
             self.decision = next;
             return;
         }
-        let several = self.several.get_or_insert_with(|| {
-            let mut several = Several::default();
-            let whole = &mut self.decision;
-            several.add(std::mem::take(&mut whole.writes), std::mem::take(&mut whole.expects));
-            several.follow(std::mem::take(&mut whole.due), std::mem::take(&mut whole.done));
-            several
-        });
+        let several = self.several();
         let Decision { writes, expects, events, due, done, hints, disconnected, may_wait } = next;
         several.add(writes, expects);
         several.follow(due, done);
@@ -64,6 +63,16 @@ impl Fold {
         }
         whole.disconnected.extend(disconnected);
         whole.may_wait &= may_wait;
+    }
+
+    fn several(&mut self) -> &mut Several {
+        self.several.get_or_insert_with(|| {
+            let mut several = Several::default();
+            let whole = &mut self.decision;
+            several.add(std::mem::take(&mut whole.writes), std::mem::take(&mut whole.expects));
+            several.follow(std::mem::take(&mut whole.due), std::mem::take(&mut whole.done));
+            several
+        })
     }
 
     /// Whether nothing has been decided.
@@ -98,6 +107,23 @@ impl Fold {
 }
 
 impl Several {
+    /// Whether a decision rests on the rows that were written here as they were left.
+    fn fits(&self, next: &Decision) -> bool {
+        let holds = |key: &Key, version: Option<i64>| {
+            let Some(left) = self.written.get(key).and_then(|at| self.writes.get(*at)) else { return true };
+            match left {
+                Some(Write::Put { version: left, .. }) => version == Some(*left),
+                Some(Write::Remove { .. }) | None => version.is_none(),
+            }
+        };
+        next.expects.iter().all(|(key, version)| holds(key, *version))
+            && next.writes.iter().all(|write| match write.guard() {
+                Guard::Absent => holds(&write.key(), None),
+                Guard::At(read) => holds(&write.key(), Some(read)),
+                Guard::Guarded => true,
+            })
+    }
+
     fn add(&mut self, writes: Vec<Write>, expects: Vec<(Key, Option<i64>)>) {
         for (key, version) in expects {
             // What was written before in the same fold is there by itself.
@@ -175,7 +201,10 @@ mod tests {
 
     fn folded(decisions: impl IntoIterator<Item = Decision>) -> Decision {
         let mut fold = Fold::default();
-        decisions.into_iter().for_each(|decision| fold.add(decision));
+        for decision in decisions {
+            assert!(fold.fits(&decision), "{decision:?}");
+            fold.add(decision);
+        }
         fold.finish()
     }
 
@@ -220,6 +249,36 @@ mod tests {
             [decided(create), decided(|next| next.remove(Key::Retention, 5)), decided(create)];
         let decision = folded(came_and_went);
         assert!(matches!(decision.writes.as_slice(), [Write::Put { guard: Guard::Absent, .. }]));
+    }
+
+    #[test]
+    fn what_was_made_on_another_row_than_those_before_left_does_not_fit() {
+        let key = Key::Retention;
+        let create = || decided(|decision| decision.create(row(), 5));
+        let remove = || decided(|decision| decision.remove(Key::Retention, 3));
+        let expect = |version| {
+            decided(|decision| {
+                decision.expects.push((key.clone(), version));
+                decision.disarm("other".to_owned());
+            })
+        };
+        let unfit = [
+            (create(), decided(|next| next.put(row(), Some(4), 6))),
+            (create(), create()),
+            (create(), decided(|next| next.remove(Key::Retention, 4))),
+            (create(), expect(Some(4))),
+            (create(), expect(None)),
+            (remove(), decided(|next| next.put(row(), Some(3), 6))),
+            (remove(), expect(Some(3))),
+        ];
+        for (first, next) in unfit {
+            let mut fold = Fold::default();
+            assert!(fold.fits(&first));
+            fold.add(first);
+            assert!(!fold.fits(&next), "{next:?}");
+        }
+        let guarded = decided(|next| next.remove_guarded(key.clone()));
+        assert!(folded([create(), expect(Some(5)), guarded]).writes.is_empty());
     }
 
     #[test]

@@ -313,7 +313,12 @@ impl Attempt {
                     if let Some(record) = member.record(self.now) {
                         self.keep(record, &mut decision, terms);
                     }
-                    self.add(decision, self.at + 1 == count);
+                    if self.fold.fits(&decision) {
+                        self.add(decision, self.at + 1 == count);
+                    } else {
+                        // It rests on a row that one before it has changed since: it is decided on what that has left.
+                        member.put_off();
+                    }
                 }
             }
             self.at += 1;

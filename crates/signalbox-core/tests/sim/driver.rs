@@ -1,11 +1,12 @@
 //! The engine's own attempts as every plane runs them, cut into steps: between any two of them others may come in
-//! between, or the plane may crash.
+//! between, or the plane may crash. Operations that stand in line are decided as one; what comes of that is held
+//! against what comes of them one after the other.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use signalbox_core::decision::{Key, MatchHint};
-use signalbox_core::engine::attempt::{Asked, Attempt, Next, Resolution, Terms};
+use signalbox_core::engine::attempt::{Attempt, Next, Resolution, Terms};
 use signalbox_core::engine::{MatchAgent, MatchTask};
 use signalbox_core::event::NewEvent;
 use signalbox_core::snapshot::Loaded;
@@ -13,7 +14,8 @@ use signalbox_core::{Decision, Need, Rejected, Write};
 use signalbox_wire::time::Timestamp;
 
 use crate::calls::{Call, ToolReply};
-use crate::store::Conflict;
+use crate::line::InLine;
+use crate::store::{Conflict, Store};
 use crate::world::{Event, Plane, Seat, World};
 
 /// Conflicts of one operation, at most: over it nobody would believe in chance.
@@ -21,11 +23,11 @@ const CONFLICTS_MAX: u32 = 300;
 /// Reads of one operation between two conflicts, at most.
 const READS_MAX: u32 = 500;
 
-/// An operation under way.
+/// Operations under way that are decided as one, often a single one.
 pub(crate) struct Running {
     seat: Seat,
-    asked: [Asked<Call>; 1],
-    caller: Caller,
+    line: Vec<InLine>,
+    has_begun: bool,
     attempt: Attempt,
     stage: Stage,
     conflicts: u32,
@@ -34,7 +36,7 @@ pub(crate) struct Running {
 
 impl Running {
     fn call(&self) -> &Call {
-        self.asked[0].operation()
+        self.line[0].call()
     }
 }
 
@@ -73,16 +75,32 @@ impl World {
         let seat = Seat { plane, life: self.planes[plane].life };
         let now = self.time_at(plane);
         self.say(|_| format!("{seat:?} begins {call:?}"));
+        let next = InLine::new(call, caller);
+        if self.dice.chance(self.weather.folds) {
+            let mut running = self.running.values_mut();
+            if let Some(before) = running.find(|running| running.seat == seat && !running.has_begun) {
+                return before.line.push(next);
+            }
+        }
+        self.run_together(seat, vec![next], now);
+    }
+
+    fn run_together(&mut self, seat: Seat, line: Vec<InLine>, now: Timestamp) {
         let running = Running {
             seat,
-            asked: [Asked::new(call)],
-            caller,
+            line,
+            has_begun: false,
             attempt: Attempt::new(now, self.dice.bits()),
             stage: Stage::Deciding,
             conflicts: 0,
             reads: 0,
         };
-        self.suspend(running);
+        if self.dice.chance(self.weather.folds) {
+            let wait = self.dice.millis(0, 100);
+            self.step_after(wait, running);
+        } else {
+            self.suspend(running);
+        }
     }
 
     /// What a plane's clock says.
@@ -148,8 +166,9 @@ impl World {
             .map(|(id, _)| *id)
             .collect();
         for id in lost {
-            if let Some(running) = self.running.remove(&id) {
-                self.unheard(running.call().clone(), running.caller);
+            for lost in self.running.remove(&id).into_iter().flat_map(|running| running.line) {
+                let (call, caller) = lost.into_parts();
+                self.unheard(call, caller);
             }
         }
         let wait = self.dice.millis(50, 8_000);
@@ -172,6 +191,10 @@ impl World {
         } else {
             self.dice.millis(0, 8)
         };
+        self.step_after(wait, running);
+    }
+
+    fn step_after(&mut self, wait: Duration, running: Running) {
         let id = self.number();
         self.running.insert(id, running);
         self.after(wait, Event::Step(id));
@@ -179,10 +202,11 @@ impl World {
 
     /// One step: a read, a decision, a commit or an answer. `None` when the operation is over.
     fn advance(&mut self, mut running: Running) -> Option<Running> {
+        running.has_begun = true;
         match std::mem::replace(&mut running.stage, Stage::Deciding) {
             Stage::Deciding => {
                 let terms = Terms { policy: &self.policy, inputs: None };
-                match running.attempt.step(&mut running.asked, terms) {
+                match running.attempt.step(&mut running.line, terms) {
                     Next::Load(need) => {
                         running.reads += 1;
                         assert!(running.reads < READS_MAX, "{:?} reads {need:?} without end", running.call());
@@ -194,30 +218,46 @@ impl World {
                 }
             }
             Stage::Decided(decision) => match self.commit(&running, &decision) {
-                Ok(()) => {
-                    self.is_kept(&running);
-                    running.stage = Stage::Over;
-                }
+                Ok(()) => running.stage = Stage::Over,
                 Err(Conflict) => self.begin_again(&mut running),
             },
             Stage::Over => {
-                match running.asked[0].take_resolution() {
-                    Some(Resolution::Made(answer)) => self.answered(running, answer),
-                    Some(Resolution::Rejected(rejected)) => self.refused(running, &rejected),
-                    other => panic!("an operation alone ends in {other:?}"),
-                }
+                self.answer(running);
                 return None;
             }
         }
         Some(running)
     }
 
-    /// What is told of a session is what is kept of it.
-    fn is_kept(&self, running: &Running) {
-        if let Some(Resolution::Made(ToolReply::Session(told))) = running.asked[0].resolution() {
-            let stored = self.store.session(&told.session.id).map(|stored| &*stored.value);
-            assert_eq!(stored, Some(told.as_ref()), "what is told differs from what is kept");
+    /// Tells all who asked what came of it; what was put off begins anew.
+    fn answer(&mut self, running: Running) {
+        let seat = running.seat;
+        let mut put_off = Vec::new();
+        for (index, mut member) in running.line.into_iter().enumerate() {
+            match member.take_resolution() {
+                Some(Resolution::Made(answer)) => self.answered(seat, &member, answer),
+                Some(Resolution::Rejected(rejected)) => self.refused(seat, &member, &rejected),
+                Some(Resolution::Repeated(_)) => panic!("without a claim nothing is repeated"),
+                None if index == 0 => panic!("the first is put off: {:?}", member.call()),
+                None => put_off.push(member),
+            }
         }
+        if !put_off.is_empty() {
+            let now = self.time_at(seat.plane);
+            self.run_together(seat, put_off, now);
+        }
+    }
+
+    /// What was decided as one is what its members decided, one after the other; each is checked on what those before it left.
+    fn check_apart(&mut self, running: &Running, decision: &Decision, mut apart: Store) {
+        for member in &running.line {
+            let Some(decision) = member.decided() else { continue };
+            let removed = apart.commit(decision, None);
+            let Ok(removed) = removed else { panic!("{:?} does not fit those before it", member.call()) };
+            self.checker.after_commit(&apart, member.call(), decision, &removed);
+            member.check_kept(&apart);
+        }
+        self.store.check_same(&apart, decision);
     }
 
     /// Shows an operation what it needs: from the plane's cache, which may be behind, or from the store.
@@ -254,6 +294,7 @@ impl World {
         let now = running.attempt.now();
         let lease = self.dice.chance(self.weather.born_leased).then(|| (now, now + self.policy.lease));
         let born: Vec<_> = decision.due.iter().filter(|due| due.at <= now && lease.is_some()).collect();
+        let before = (running.line.len() > 1).then(|| self.store.clone());
         let removed = self.store.commit(decision, lease)?;
         if self.weather.caches {
             let keys = decision.writes.iter().map(Write::key);
@@ -267,12 +308,21 @@ impl World {
         self.digest(self.now.as_micros().unsigned_abs() ^ decision.events.len() as u64);
         self.say(|_| {
             let told: Vec<String> = decision.events.iter().map(told).collect();
-            format!("{:?} commits {}: {}", running.seat, running.call().name(), told.join("; "))
+            let calls: Vec<&str> = running.line.iter().map(|member| member.call().name()).collect();
+            format!("{:?} commits {}: {}", running.seat, calls.join(" and "), told.join("; "))
         });
-        if let Call::Discard(discard) = running.call() {
-            self.promises.discarded.insert(discard.message.clone());
+        for member in &running.line {
+            if let (Call::Discard(discard), Some(_)) = (member.call(), member.decided()) {
+                self.promises.discarded.insert(discard.message.clone());
+            }
         }
-        self.checker.after_commit(&self.store, running.call(), decision, &removed);
+        if let Some(before) = before {
+            self.figures.folds += 1;
+            self.check_apart(running, decision, before);
+        } else {
+            self.checker.after_commit(&self.store, running.call(), decision, &removed);
+            running.line[0].check_kept(&self.store);
+        }
         for event in &decision.events {
             if let (Some(agent), "agent.registered" | "agent.replaced" | "agent.announced") =
                 (&event.agent, event.kind.as_str())
@@ -295,31 +345,31 @@ impl World {
         Ok(())
     }
 
-    fn answered(&mut self, running: Running, answer: ToolReply) {
-        match (running.call(), &answer, &running.caller) {
+    fn answered(&mut self, seat: Seat, member: &InLine, answer: ToolReply) {
+        match (member.call(), &answer, member.caller()) {
             (Call::MatchAgent(offer), ToolReply::Yes(true), Caller::Plane) => {
                 let hint = MatchHint::Agent(offer.agent.clone());
-                self.follow(running.seat, hint);
+                self.follow(seat, hint);
             }
             (Call::Connect(connect), _, Caller::Program { index, life, .. }) => {
-                self.connected(*index, *life, connect, running.seat);
+                self.connected(*index, *life, connect, seat);
             }
             (_, _, Caller::Program { index, life, .. }) => {
-                self.program_hears(*index, *life, running.call(), &answer)
+                self.program_hears(*index, *life, member.call(), &answer)
             }
             (_, _, Caller::Client { .. } | Caller::Operator) => self.person_hears(&answer),
             _ => {}
         }
     }
 
-    fn refused(&mut self, running: Running, rejected: &Rejected) {
-        self.say(|_| format!("{:?} refuses {}: {rejected}", running.seat, running.call().name()));
-        let call = running.call();
+    fn refused(&mut self, seat: Seat, member: &InLine, rejected: &Rejected) {
+        let (call, caller) = (member.call(), member.caller());
+        self.say(|_| format!("{seat:?} refuses {}: {rejected}", call.name()));
         assert!(!matches!(rejected, Rejected::InvalidTransition(_)), "{call:?}: {rejected}");
-        assert!(!matches!(running.caller, Caller::Plane), "a plane's own {call:?} is refused: {rejected}");
+        assert!(!matches!(caller, Caller::Plane), "a plane's own {call:?} is refused: {rejected}");
         let is_known = !matches!(rejected, Rejected::UnknownAgent(_));
         assert!(is_known || !matches!(call, Call::Register(_) | Call::Announce(_)), "{call:?}: {rejected}");
-        if let Caller::Program { index, life, .. } = running.caller {
+        if let Caller::Program { index, life, .. } = *caller {
             self.program_is_refused(index, life, call, rejected);
         }
     }

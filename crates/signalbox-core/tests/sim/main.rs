@@ -17,6 +17,7 @@ mod connections;
 mod dice;
 mod driver;
 mod due;
+mod line;
 mod lives;
 mod people;
 mod schedules;
@@ -86,6 +87,7 @@ fn add(one: Figures, other: Figures) -> Figures {
     Figures {
         commits: one.commits + other.commits,
         conflicts: one.conflicts + other.conflicts,
+        folds: one.folds + other.folds,
         crashes: one.crashes + other.crashes,
         sessions: one.sessions + other.sessions,
         completed: one.completed + other.completed,

@@ -21,7 +21,7 @@ use signalbox_wire::id::{AgentId, CommandId, MessageId, SessionId, TaskId, Workf
 use signalbox_wire::time::Timestamp;
 
 /// What is kept.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Store {
     rows: HashMap<Key, (Row, i64)>,
     /// What each row was before its last change.
@@ -51,7 +51,7 @@ pub(crate) struct Store {
 }
 
 /// A task that waits for an agent.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Waiting {
     pub(crate) route: String,
     pub(crate) priority: i32,
@@ -96,7 +96,16 @@ impl Store {
                     .filter_map(|(agent, routes)| Some((*routes.get(route)?, agent)))
                     .collect();
                 listed.sort();
-                let agents = listed.into_iter().take(self.looks.0).map(|(_, agent)| agent.clone()).collect();
+                let agents: Vec<AgentId> =
+                    listed.into_iter().take(self.looks.0).map(|(_, agent)| agent.clone()).collect();
+                // With them come the rows of the one that will most likely be taken.
+                for key in agents
+                    .first()
+                    .into_iter()
+                    .flat_map(|id| [Key::Agent(id.clone()), Key::Status(id.clone())])
+                {
+                    snapshot.show(key.clone(), self.loaded(&key));
+                }
                 snapshot.show_candidates(route.clone(), agents);
             }
             Need::Waiting(routes) => {
@@ -139,6 +148,30 @@ impl Store {
             self.append(event);
         }
         Ok(removed)
+    }
+
+    /// It holds what another store holds that had the same before this decision, but for leases.
+    pub(crate) fn check_same(&self, other: &Self, decision: &Decision) {
+        assert_eq!(self.rows.len(), other.rows.len(), "rows of {decision:?}");
+        for key in decision.writes.iter().map(Write::key) {
+            let (row, other) = (self.rows.get(&key), other.rows.get(&key));
+            assert_eq!(format!("{row:?}"), format!("{other:?}"), "{key:?}");
+        }
+        let due =
+            |store: &Self| store.due.values().map(|row| (row.work.clone(), row.ends)).collect::<Vec<_>>();
+        assert_eq!(due(self), due(other), "due work");
+        let sessions = |store: &Self| {
+            store.sessions.values().map(|read| (read.version, Arc::clone(&read.value))).collect::<Vec<_>>()
+        };
+        assert_eq!(sessions(self), sessions(other));
+        assert_eq!(self.histories, other.histories);
+        let listed = |store: &Self| {
+            let mut listed = store.available.clone();
+            listed.retain(|_, routes| !routes.is_empty());
+            listed
+        };
+        assert_eq!(listed(self), listed(other));
+        assert_eq!(self.waiting, other.waiting);
     }
 
     /// Takes the work that has been visible longest, and hides it until `until`; of each, whether its time is over.

@@ -18,6 +18,8 @@ pub(crate) struct Weather {
     pub(crate) interleave: u32,
     /// And when they do, it is for long.
     pub(crate) stall: u32,
+    /// An operation stands in line with one that has not begun, and is decided with it.
+    pub(crate) folds: u32,
     /// Whether each process holds rows that it has seen, and never hears that another has changed them.
     pub(crate) caches: bool,
     /// A hint is lost.
@@ -59,6 +61,7 @@ impl Weather {
             skew: if dice.chance(30) { 2_000_000 } else { 0 },
             interleave: dice.weighted(&[(1, 5), (2, 25), (2, 60)]),
             stall: dice.weighted(&[(2, 0), (2, 3), (1, 10)]),
+            folds: dice.weighted(&[(2, 0), (1, 30), (1, 100)]),
             caches: dice.chance(40),
             hints_lost: if relies_on_hints { 0 } else { dice.weighted(&[(2, 0), (2, 20), (1, 100)]) },
             wakes_lost: dice.weighted(&[(2, 0), (1, 30)]),

@@ -93,6 +93,8 @@ pub(crate) struct Promises {
 pub(crate) struct Figures {
     pub(crate) commits: u64,
     pub(crate) conflicts: u64,
+    /// Commits of several operations at once.
+    pub(crate) folds: u64,
     pub(crate) crashes: u64,
     pub(crate) sessions: u64,
     pub(crate) completed: u64,

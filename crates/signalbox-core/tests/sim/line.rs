@@ -1,0 +1,87 @@
+//! Operations that stand in one line and are decided as one, each with what it alone has decided.
+
+use signalbox_core::decision::{IdempotencyRecord, Key};
+use signalbox_core::engine::attempt::{Asked, Member, Resolution};
+use signalbox_core::{Decision, DecisionContext, Halt, Rejected, Snapshot};
+use signalbox_wire::time::Timestamp;
+
+use crate::calls::{Call, ToolReply};
+use crate::driver::Caller;
+use crate::store::Store;
+
+/// An operation, and who asked for it.
+pub(crate) struct InLine {
+    asked: Asked<Call>,
+    caller: Caller,
+    decided: Option<Decision>,
+}
+
+impl InLine {
+    pub(crate) fn new(call: Call, caller: Caller) -> Self {
+        Self { asked: Asked::new(call), caller, decided: None }
+    }
+
+    /// What was asked.
+    pub(crate) fn call(&self) -> &Call {
+        self.asked.operation()
+    }
+
+    /// Who asked.
+    pub(crate) fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// What it has decided on what those before it have changed; nothing where it was refused or put off, or
+    /// where nothing is to be changed.
+    pub(crate) fn decided(&self) -> Option<&Decision> {
+        self.decided.as_ref().filter(|decision| !decision.is_empty())
+    }
+
+    pub(crate) fn take_resolution(&mut self) -> Option<Resolution<ToolReply>> {
+        self.asked.take_resolution()
+    }
+
+    pub(crate) fn into_parts(self) -> (Call, Caller) {
+        (self.asked.into_parts().0, self.caller)
+    }
+
+    /// What is told of a session is what is kept of it.
+    pub(crate) fn check_kept(&self, store: &Store) {
+        if let Some(Resolution::Made(ToolReply::Session(told))) = self.asked.resolution() {
+            let stored = store.session(&told.session.id).map(|stored| &*stored.value);
+            assert_eq!(stored, Some(told.as_ref()), "what is told differs from what is kept");
+        }
+    }
+}
+
+impl Member for InLine {
+    fn keys(&self) -> Vec<Key> {
+        self.asked.keys()
+    }
+
+    fn decide(&mut self, snapshot: &Snapshot, context: &mut DecisionContext<'_>) -> Result<Decision, Halt> {
+        self.decided = None;
+        let decision = self.asked.decide(snapshot, context)?;
+        self.decided = Some(decision.clone());
+        Ok(decision)
+    }
+
+    fn record(&self, now: Timestamp) -> Option<IdempotencyRecord> {
+        self.asked.record(now)
+    }
+
+    fn refuse(&mut self, rejected: Rejected) {
+        self.asked.refuse(rejected);
+    }
+
+    fn put_off(&mut self) {
+        // What decides something is put off only where that was made on another row than those before it left.
+        let decided = self.decided.take().unwrap_or_default();
+        assert!(
+            decided.is_empty(),
+            "{:?} was decided on what was there before the others: {decided:?}",
+            self.call()
+        );
+        self.asked.put_off();
+    }
+}
