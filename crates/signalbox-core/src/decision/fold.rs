@@ -118,10 +118,21 @@ impl Several {
         };
         next.expects.iter().all(|(key, version)| holds(key, *version))
             && next.writes.iter().all(|write| match write.guard() {
-                Guard::Absent => holds(&write.key(), None),
+                Guard::Absent => holds(&write.key(), None) && self.grows(write),
                 Guard::At(read) => holds(&write.key(), Some(read)),
                 Guard::Guarded => true,
             })
+    }
+
+    /// Whether a row that was removed here comes again with a greater version, as whoever writes over a row has to.
+    fn grows(&self, next: &Write) -> bool {
+        let removed = self.written.get(&next.key()).and_then(|at| self.writes.get(*at));
+        match (removed, next) {
+            (Some(Some(Write::Remove { guard: Guard::At(read), .. })), Write::Put { version, .. }) => {
+                version > read
+            }
+            _ => true,
+        }
     }
 
     fn add(&mut self, writes: Vec<Write>, expects: Vec<(Key, Option<i64>)>) {
@@ -270,6 +281,7 @@ mod tests {
             (create(), expect(None)),
             (remove(), decided(|next| next.put(row(), Some(3), 6))),
             (remove(), expect(Some(3))),
+            (remove(), decided(|next| next.create(row(), 3))),
         ];
         for (first, next) in unfit {
             let mut fold = Fold::default();

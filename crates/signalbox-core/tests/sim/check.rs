@@ -34,8 +34,8 @@ pub(crate) struct Checker {
     settled: BTreeSet<TaskId>,
     /// The attempt that each report ended, by its agent and its moment: however often it comes, no other.
     ended_by: BTreeMap<(AgentId, Timestamp), (TaskId, u32)>,
-    /// The marks of the reports that were taken in.
-    heard: BTreeSet<u64>,
+    /// The marks of the reports that were taken in, by whom they are of.
+    heard: BTreeMap<u64, AgentId>,
     schedules: Fired,
     policy: Policy,
 }
@@ -69,10 +69,11 @@ impl Checker {
         touched.agents.iter().for_each(|id| check_agent(store, id));
         // What was said under a registration that is gone is forgotten with it.
         self.ended_by.retain(|(agent, _), _| store.agents.contains_key(agent));
+        self.heard.retain(|_, agent| store.agents.contains_key(agent));
         touched.messages.iter().for_each(|id| check_message(store, id));
         check_delivery(call, decision);
         if let Call::ReportState(report) = call {
-            self.heard.extend(said(report).map(|said| said.mark));
+            self.heard.extend(said(report).map(|said| (said.mark, report.agent.clone())));
         }
         self.schedules.after_commit(store, decision);
         check_revision(store, decision);
@@ -143,7 +144,8 @@ impl Checker {
             }
             DueJob::Heartbeat { task: timed, .. } if *timed == task.id && task.status.is_held() => {
                 let limit = task.rules.heartbeat_timeout.expect("a limit");
-                let heard = task.last_report_at.or(task.dispatched_at).map(|heard| heard + limit);
+                let heard =
+                    task.last_report_at.or(task.started_at).or(task.dispatched_at).map(|heard| heard + limit);
                 assert!(heard.is_some_and(|due| due <= at), "{} was heard not long ago", task.id);
             }
             _ => {}
@@ -178,7 +180,7 @@ impl Checker {
         let Some(Said { mark, meant: Some(meant) }) = said(report) else { return };
         let is_exact = report.task.as_deref() == Some(&*meant);
         let is_late = store.status_before(&report.agent).is_some_and(|status| is_late(status, report));
-        if is_exact || is_late || self.heard.contains(&mark) {
+        if is_exact || is_late || self.heard.contains_key(&mark) {
             assert_eq!(meant, task.attempt_name(attempt), "another attempt is ended by {report:?}");
         }
         let names_task = |named: &String| task.matches(named).is_some() || report.session.is_some();

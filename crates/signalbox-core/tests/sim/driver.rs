@@ -73,7 +73,6 @@ impl World {
     /// A plane begins an operation.
     pub(crate) fn start(&mut self, plane: usize, call: Call, caller: Caller) {
         let seat = Seat { plane, life: self.planes[plane].life };
-        let now = self.time_at(plane);
         self.say(|_| format!("{seat:?} begins {call:?}"));
         let next = InLine::new(call, caller);
         if self.dice.chance(self.weather.folds) {
@@ -82,15 +81,15 @@ impl World {
                 return before.line.push(next);
             }
         }
-        self.run_together(seat, vec![next], now);
+        self.run_together(seat, vec![next]);
     }
 
-    fn run_together(&mut self, seat: Seat, line: Vec<InLine>, now: Timestamp) {
+    fn run_together(&mut self, seat: Seat, line: Vec<InLine>) {
         let running = Running {
             seat,
             line,
             has_begun: false,
-            attempt: Attempt::new(now, self.dice.bits()),
+            attempt: Attempt::new(self.time_at(seat.plane), self.dice.bits()),
             stage: Stage::Deciding,
             conflicts: 0,
             reads: 0,
@@ -202,7 +201,9 @@ impl World {
 
     /// One step: a read, a decision, a commit or an answer. `None` when the operation is over.
     fn advance(&mut self, mut running: Running) -> Option<Running> {
-        running.has_begun = true;
+        if !std::mem::replace(&mut running.has_begun, true) {
+            running.attempt = Attempt::new(self.time_at(running.seat.plane), self.dice.bits());
+        }
         match std::mem::replace(&mut running.stage, Stage::Deciding) {
             Stage::Deciding => {
                 let terms = Terms { policy: &self.policy, inputs: None };
@@ -239,12 +240,20 @@ impl World {
                 Some(Resolution::Rejected(rejected)) => self.refused(seat, &member, &rejected),
                 Some(Resolution::Repeated(_)) => panic!("without a claim nothing is repeated"),
                 None if index == 0 => panic!("the first is put off: {:?}", member.call()),
-                None => put_off.push(member),
+                None => {
+                    // A clock behind that of another plane gives what is removed and created again a version that does not grow.
+                    let may_be_unfit = self.weather.skew > 0;
+                    assert!(
+                        !member.was_unfit() || may_be_unfit,
+                        "{:?} read what was there before",
+                        member.call()
+                    );
+                    put_off.push(InLine::from(member.into_parts()));
+                }
             }
         }
         if !put_off.is_empty() {
-            let now = self.time_at(seat.plane);
-            self.run_together(seat, put_off, now);
+            self.run_together(seat, put_off);
         }
     }
 

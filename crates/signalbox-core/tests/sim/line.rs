@@ -14,11 +14,12 @@ pub(crate) struct InLine {
     asked: Asked<Call>,
     caller: Caller,
     decided: Option<Decision>,
+    was_unfit: bool,
 }
 
 impl InLine {
     pub(crate) fn new(call: Call, caller: Caller) -> Self {
-        Self { asked: Asked::new(call), caller, decided: None }
+        Self { asked: Asked::new(call), caller, decided: None, was_unfit: false }
     }
 
     /// What was asked.
@@ -37,6 +38,11 @@ impl InLine {
         self.decided.as_ref().filter(|decision| !decision.is_empty())
     }
 
+    /// Whether it was put off for what it had decided: that was not made on what those before it left.
+    pub(crate) fn was_unfit(&self) -> bool {
+        self.was_unfit
+    }
+
     pub(crate) fn take_resolution(&mut self) -> Option<Resolution<ToolReply>> {
         self.asked.take_resolution()
     }
@@ -51,6 +57,12 @@ impl InLine {
             let stored = store.session(&told.session.id).map(|stored| &*stored.value);
             assert_eq!(stored, Some(told.as_ref()), "what is told differs from what is kept");
         }
+    }
+}
+
+impl From<(Call, Caller)> for InLine {
+    fn from((call, caller): (Call, Caller)) -> Self {
+        Self::new(call, caller)
     }
 }
 
@@ -75,13 +87,8 @@ impl Member for InLine {
     }
 
     fn put_off(&mut self) {
-        // What decides something is put off only where that was made on another row than those before it left.
-        let decided = self.decided.take().unwrap_or_default();
-        assert!(
-            decided.is_empty(),
-            "{:?} was decided on what was there before the others: {decided:?}",
-            self.call()
-        );
+        self.was_unfit = self.decided().is_some();
+        self.decided = None;
         self.asked.put_off();
     }
 }
