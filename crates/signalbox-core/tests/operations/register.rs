@@ -3,10 +3,12 @@
 use proptest::prelude::*;
 use serde_json::json;
 use signalbox_core::Rejected;
+use signalbox_core::delivery::MessageKind;
 use signalbox_core::engine::{Deregister, Register};
 use signalbox_core::task::TaskStatus;
 use signalbox_wire::id::AgentId;
 
+use crate::play::{Making, workflow};
 use crate::stage::{Stage, registration, step};
 
 fn with_id(name: &str, id: &str, replace: bool) -> Register {
@@ -109,6 +111,26 @@ fn what_an_agent_held_goes_back_when_it_registers_anew() {
         assert_eq!((task.attempt, task.status), (attempt, status), "{:?}", task.error);
     }
     assert!(stage.store.status(&agent).is_some_and(|status| status.held.is_empty()));
+}
+
+#[test]
+fn what_an_agent_no_longer_has_it_is_not_told_to_stop() {
+    let mut stage = Stage::new();
+    let agent = stage.agent("a", 2);
+    let steps = vec![step("one", Some(0)), step("two", Some(0)), step("last", None).needs(&["one", "two"])];
+    let session = stage.start(workflow("workflow", steps), &json!({}));
+    assert_eq!(stage.store.status(&agent).map(|status| status.held.len()), Some(2));
+    stage.deliver();
+    let told = stage.bodies(MessageKind::Task).len();
+    stage.run(&registration("a", 2, true)).expect("registered anew");
+    assert_eq!(stage.look(&session), "failed one=failed two=cancelled last=pending");
+    let status = stage.store.status(&agent).expect("a status");
+    assert_eq!(
+        (status.held.len(), status.stopping.len()),
+        (0, 0),
+        "the first has failed, and the session with it"
+    );
+    assert_eq!(stage.bodies(MessageKind::Task).len(), told);
 }
 
 proptest! {
