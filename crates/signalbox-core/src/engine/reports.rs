@@ -183,7 +183,13 @@ impl ReportState {
     /// Applies the report to its agent's status: whether it is news, and the held task that it is about.
     fn apply_report(&self, status: &mut AgentStatus, origin: Origin, now: Timestamp) -> (bool, Option<Held>) {
         let report = self.report();
-        let is_news = origin == Origin::Answer || status.is_news(&report, now);
+        let is_news = match origin {
+            // That it is at work on what is no longer in its hands came late: what it has said since stands.
+            Origin::Answer => {
+                Meaning::of(&self.state) != Meaning::Working || self.held(status, &report, true).is_some()
+            }
+            Origin::Report => status.is_news(&report, now),
+        };
         let meant = self.held(status, &report, is_news).cloned();
         let effect = meant.as_ref().map_or(Effect::Nothing, |held| self.effect(&report, held));
         if effect != Effect::Nothing {
@@ -200,11 +206,11 @@ impl ReportState {
         status.last_seen = status.latest(now);
         let about_task = held.is_some() || self.task.is_some();
         match origin {
-            Origin::Answer => status.apply_answer(Report { about_task, ..report }, now),
+            Origin::Answer if is_news => status.apply_answer(Report { about_task, ..report }, now),
             Origin::Report if is_news => {
                 status.apply_report(Report { about_task, awaits_delivery, ..report }, now);
             }
-            Origin::Report => status.set_aside(&report, now),
+            Origin::Answer | Origin::Report => status.set_aside(&report, now),
         }
         if let Some(held) = held.as_ref().filter(|_| Meaning::of(&self.state) == Meaning::Working)
             && let Some(held) = status.held.iter_mut().find(|other| *other == held)

@@ -363,6 +363,24 @@ fn an_answer_to_a_delivery_may_be_the_report() {
     }
 }
 
+/// Its report may be committed before the answer that came first.
+#[test]
+fn an_agent_whose_answer_comes_late_is_not_at_work_by_it() {
+    let mut stage = Stage::new();
+    let agent = stage.agent("reader", 1);
+    let session = stage.session(vec![step("read", None)]);
+    let attempt = stage.attempt(&session, 0);
+    let report = Some(DeliveredReport { state: "busy".to_owned(), details: None });
+    let answered =
+        SettleDispatch { report, ..stage.dispatched(&attempt, Outcome::Delivered { status: 200 }) };
+    say(&mut stage, &agent, "completed", Some(&attempt.task.attempt_name(1)));
+    stage.run(&answered).expect("settled");
+    let status = stage.store.status(&agent).expect("a status");
+    assert_eq!(status.report.as_ref().map(|report| report.state.as_str()), Some("completed"));
+    let next = stage.session(vec![step("read", None)]);
+    assert_eq!(stage.state(&next).tasks[0].status, TaskStatus::Dispatched);
+}
+
 #[test]
 fn a_result_is_what_the_details_say_it_is() {
     for (details, expected) in [

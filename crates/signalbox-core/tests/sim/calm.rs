@@ -64,7 +64,9 @@ impl World {
             }
             for task in &state.tasks {
                 if task.queued_at.is_some() {
-                    open.extend(self.able(task).map(|agent| format!("{agent} could do {task:#?}")));
+                    open.extend(self.able(task).map(|agent| {
+                        format!("{agent} could do {task:?}; it is {:?}", self.store.status(&agent))
+                    }));
                 } else if task.status == TaskStatus::Waiting || task.retry_at.is_some() {
                     open.push(format!("a task waits: {task:#?}"));
                 } else if task.status.is_held() && !task.is_expanding() && task.child.is_none() {
