@@ -4,6 +4,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::Context as _;
 use axum::extract::{Path, State};
@@ -28,9 +29,9 @@ const ENDS_MAX: usize = 10_000;
 #[derive(clap::Args)]
 #[group(skip)]
 pub(crate) struct Options {
-    /// The server whose agents these are.
+    /// The server whose agents these are; given several times, its nodes, to which connections are dealt out in turn.
     #[arg(long)]
-    report_to: Option<SocketAddr>,
+    report_to: Vec<SocketAddr>,
     /// Who is told of the ends of sessions.
     #[arg(long)]
     tell: Option<SocketAddr>,
@@ -55,7 +56,9 @@ struct Payload {
 }
 
 struct Agents {
-    server: SocketAddr,
+    nodes: Vec<SocketAddr>,
+    /// Connections that were opened.
+    opened: AtomicUsize,
     /// Whether the answer to a task is its report.
     is_answering: bool,
     /// Connections to the server that nobody uses; as many as there ever were reports at once.
@@ -65,13 +68,15 @@ struct Agents {
 
 /// `POST /agents/{agent}` is a task for that agent.
 pub(crate) async fn routes(options: &Options) -> anyhow::Result<Router> {
-    let server = options.report_to.context("--report-to is the address of the server")?;
+    let nodes = options.report_to.clone();
+    anyhow::ensure!(!nodes.is_empty(), "--report-to is the address of the server");
     let tell = options.tell.context("--tell is the address of who follows the ends")?;
     let stream = TcpStream::connect(tell).await.with_context(|| format!("nobody listens at {tell}"))?;
     stream.set_nodelay(true)?;
     let (ends, told) = mpsc::channel(ENDS_MAX);
     tokio::spawn(tell_all(stream, told));
-    let agents = Arc::new(Agents { server, is_answering: options.answer, idle: Mutex::default(), ends });
+    let (opened, idle) = (AtomicUsize::new(0), Mutex::default());
+    let agents = Arc::new(Agents { nodes, opened, is_answering: options.answer, idle, ends });
     Ok(Router::new().route("/agents/{agent}", post(take)).with_state(agents))
 }
 
@@ -114,7 +119,8 @@ impl Agents {
         let (connection, head) = match answered {
             Some(answered) => answered,
             None => {
-                let mut connection = Connection::open(self.server).await?;
+                let node = self.opened.fetch_add(1, Ordering::Relaxed) % self.nodes.len();
+                let mut connection = Connection::open(self.nodes[node]).await?;
                 let head = connection.exchange(request.as_bytes()).await.map_err(anyhow::Error::msg)?;
                 (connection, head)
             }

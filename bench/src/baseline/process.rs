@@ -51,13 +51,16 @@ impl Bare {
 
     /// Agents that report to `server`, or answer with their reports, and tell `ends` of each session's end.
     pub(crate) async fn start_agents(
-        server: SocketAddr,
+        nodes: &[SocketAddr],
         ends: SocketAddr,
         is_answering: bool,
         folder: &Path,
     ) -> anyhow::Result<Self> {
         let mut command = command(Kind::Agents)?;
-        command.args(["--report-to", &server.to_string(), "--tell", &ends.to_string()]);
+        command.args(["--tell", &ends.to_string()]);
+        for node in nodes {
+            command.args(["--report-to", &node.to_string()]);
+        }
         if is_answering {
             command.arg("--answer");
         }

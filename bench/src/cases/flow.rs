@@ -1,5 +1,6 @@
 //! A server with agents that answer at once, and sessions that run through it: shared by the cases about sessions.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +37,8 @@ pub(super) enum Reports {
 /// The server under test with its agents.
 pub(super) struct Flow {
     pub(super) signalbox: Signalbox,
+    /// Further nodes on the same database.
+    others: Vec<Signalbox>,
     agents: Bare,
     ends: Arc<Ends>,
     /// What agents could not report, to be read when something went wrong.
@@ -51,10 +54,24 @@ impl Flow {
         tasks: &[u32],
         reports: Reports,
     ) -> anyhow::Result<Self> {
+        Self::of_nodes(context, (signalbox, Vec::new()), folder, tasks, reports).await
+    }
+
+    /// The same for several nodes on one database. Connections are dealt out to them in turn, those of clients and those that
+    /// agents report over.
+    pub(super) async fn of_nodes(
+        context: &Context,
+        (signalbox, others): (Signalbox, Vec<Signalbox>),
+        folder: &Path,
+        tasks: &[u32],
+        reports: Reports,
+    ) -> anyhow::Result<Self> {
         let (ends, tell) = Ends::listen().await?;
-        let agents = Bare::start_agents(signalbox.addr, tell, reports == Reports::ByAnswer, folder).await?;
+        let nodes: Vec<SocketAddr> =
+            std::iter::once(&signalbox).chain(&others).map(|node| node.addr).collect();
+        let agents = Bare::start_agents(&nodes, tell, reports == Reports::ByAnswer, folder).await?;
         let agents_log = folder.join("baseline-agents.log");
-        let flow = Self { signalbox, agents, ends, agents_log };
+        let flow = Self { signalbox, others, agents, ends, agents_log };
         flow.register(context, WORKER, AGENTS).await?;
         for tasks in tasks {
             flow.keep(&requests::workflow(&format!("tasks-{tasks}"), WORKER, *tasks)).await?;
@@ -91,6 +108,7 @@ impl Flow {
     ) -> anyhow::Result<Side<'a>> {
         let plan = self.plan(context, (tasks, open), first_ticket)?;
         let mut side = Side::new(name, &self.signalbox.process, plan);
+        side.processes.extend(self.others.iter().map(|node| &node.process));
         side.processes.push(&self.agents.process);
         Ok(side)
     }
@@ -114,7 +132,8 @@ impl Flow {
         first_ticket: u64,
     ) -> Plan {
         let plan = plan(context, self.signalbox.addr, trigger, open);
-        Plan { first_ticket, ends: Some(self.ends()), ..plan }
+        let others = self.others.iter().map(|node| node.addr).collect();
+        Plan { others, first_ticket, ends: Some(self.ends()), ..plan }
     }
 
     /// Where the ends of sessions are told.
@@ -153,6 +172,9 @@ impl Flow {
     }
 
     pub(super) async fn stop(self) -> anyhow::Result<()> {
+        for node in self.others {
+            node.stop().await?;
+        }
         self.signalbox.stop().await
     }
 }

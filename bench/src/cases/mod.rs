@@ -24,6 +24,7 @@ mod reports_sqlite;
 mod run_delivery;
 mod session_growth;
 mod sessions;
+mod sessions_nodes;
 mod startup;
 mod timers;
 mod waiting;
@@ -59,6 +60,8 @@ pub(crate) enum Case {
     RunDelivery,
     /// Sessions through HTTP agents that answer at once, against the same job on Restate.
     Sessions,
+    /// Sessions through two nodes on one PostgreSQL, against one node.
+    SessionsNodes,
     /// Processor time and instructions of the server for one operation, in requests of a JSON handler that keeps nothing.
     Cpu,
     /// What a finished session leaves on the disk for each of its tasks.
@@ -113,6 +116,7 @@ impl Case {
             Self::Registrations => Box::pin(registrations::measure(context)).await,
             Self::RunDelivery => Box::pin(run_delivery::measure(context)).await,
             Self::Sessions => Box::pin(sessions::measure(context)).await,
+            Self::SessionsNodes => Box::pin(sessions_nodes::measure(context)).await,
             Self::Cpu => Box::pin(cpu::measure(context)).await,
             Self::Disk => Box::pin(disk::measure(context)).await,
             Self::ForEach => Box::pin(for_each::measure(context)).await,
