@@ -22,6 +22,7 @@ use super::in_flight::{AgentChoice, InFlightAgents};
 use super::lines::{InLine, Joined, LINE_MAX, LineKey, Lines, Service, Waiting};
 use super::long::{self, LongWork};
 use super::mailbox::Mailbox;
+use super::peers::Peers;
 use super::slots::Deliveries;
 use super::start_inputs::StartInputs;
 use super::taken::TakenAttempts;
@@ -41,6 +42,8 @@ const DECIDED_INLINE_MAX: usize = 8;
 
 /// Agents in other decisions that are passed over to find one that is in none.
 const CANDIDATES_PASSED_OVER_MAX: usize = 256;
+/// Nodes whose agents are looked past, at most, to find as many of this node's own as one node alone would find.
+const NODES_LOOKED_PAST_MAX: usize = 8;
 /// Agents of one route that are listed at most to find one that can be reached.
 const CANDIDATES_LISTED_MAX: usize = 10_000;
 
@@ -58,6 +61,7 @@ struct Inner {
     metrics: Metrics,
     lines: Lines,
     in_flight_agents: InFlightAgents,
+    peers: Peers,
     inputs: StartInputs,
     long: LongWork,
     taken: TakenAttempts,
@@ -112,6 +116,7 @@ impl Drive {
             metrics,
             lines,
             in_flight_agents,
+            peers: Peers::default(),
             inputs,
             taken: TakenAttempts::default(),
             quotas,
@@ -131,6 +136,11 @@ impl Drive {
     /// This node.
     pub(crate) fn node(&self) -> &NodeId {
         &self.0.node
+    }
+
+    /// Which nodes are there, this one among them; none where there can be no other.
+    pub(crate) fn peers_are(&self, nodes: Vec<NodeId>) {
+        self.0.peers.are(nodes);
     }
 
     /// The bounds and defaults that decisions obey.
@@ -411,13 +421,24 @@ impl Inner {
     ) -> Result<(), StoreError> {
         let tenant = choice.tenant().clone();
         let has_open = self.deliveries.room(DueKind::Delivery).open_count() > 0;
-        let passed_over = self.in_flight_agents.count(&tenant);
-        let most = CANDIDATES_LOOKED_AT + passed_over.min(CANDIDATES_PASSED_OVER_MAX);
-        let mut listed = self.store.candidates(&tenant, &route, most).await?;
-        if has_open {
-            listed = self.reachable_of(&tenant, &route, most, listed).await?;
-        }
-        let shown = choice.choose(listed, CANDIDATES_LOOKED_AT);
+        let nodes = self.peers.count().min(NODES_LOOKED_PAST_MAX);
+        let mut most = 0;
+        let shown = loop {
+            let passed_over = self.in_flight_agents.count(&tenant).min(CANDIDATES_PASSED_OVER_MAX);
+            let before = std::mem::replace(&mut most, (CANDIDATES_LOOKED_AT + passed_over) * nodes);
+            let mut listed = self.store.candidates(&tenant, &route, most).await?;
+            // Where decisions here have chosen all of this node's while they were listed, there may be more.
+            let may_be_more = listed.len() >= most && most > before;
+            if has_open {
+                listed = self.reachable_of(&tenant, &route, most, listed).await?;
+            }
+            let (mut listed, others) = self.peers.share(&self.node, listed);
+            if may_be_more && !choice.is_any_free(&listed) {
+                continue;
+            }
+            listed.extend(others);
+            break choice.choose(listed, CANDIDATES_LOOKED_AT);
+        };
         let first = shown.iter().take(1);
         let rows = first.flat_map(|agent| [Key::Agent(agent.clone()), Key::Status(agent.clone())]);
         self.store.load(&tenant, &Need::Rows(rows.collect()), snapshot, fresh).await?;

@@ -37,16 +37,20 @@ impl InFlightAgents {
 }
 
 impl AgentChoice<'_> {
+    /// Whether nobody else has one of `candidates`.
+    pub(crate) fn is_any_free(&self, candidates: &[AgentId]) -> bool {
+        let all = self.in_flight_agents.0.lock();
+        let taken = all.get(&self.tenant);
+        candidates.iter().any(|agent| self.is_free(taken, agent))
+    }
+
     /// Takes the first of `candidates` that nobody else has, and gives those that nobody else has, at most `most`;
     /// the first `most` where there is none.
     pub(crate) fn choose(&mut self, mut candidates: Vec<AgentId>, most: usize) -> Vec<AgentId> {
         let mut all = self.in_flight_agents.0.lock();
         let taken = all.get(&self.tenant);
-        let is_free = |agent: &AgentId| {
-            taken.is_none_or(|taken| !taken.contains_key(agent)) || self.agents.contains(agent)
-        };
         let free: Vec<AgentId> =
-            candidates.iter().filter(|agent| is_free(agent)).take(most).cloned().collect();
+            candidates.iter().filter(|agent| self.is_free(taken, agent)).take(most).cloned().collect();
         if !free.is_empty() {
             candidates = free;
         }
@@ -55,6 +59,10 @@ impl AgentChoice<'_> {
             Self::add(&mut all, &self.tenant, first, &mut self.agents);
         }
         candidates
+    }
+
+    fn is_free(&self, taken: Option<&Agents>, agent: &AgentId) -> bool {
+        taken.is_none_or(|taken| !taken.contains_key(agent)) || self.agents.contains(agent)
     }
 
     /// Whose agents they are.
@@ -134,16 +142,19 @@ mod tests {
         let candidates = || agents(&["a", "b", "c"]);
         let mut first = in_flight_agents.choice(&tenant);
         assert_eq!(first.choose(candidates(), 2), agents(&["a", "b"]));
-        assert_eq!(first.choose(candidates(), 9), agents(&["a", "b", "c"]), "its own are free to it");
+        assert_eq!(first.choose(candidates(), 9), candidates(), "its own are free to it");
         let mut second = in_flight_agents.choice(&tenant);
         assert_eq!(second.choose(candidates(), 2), agents(&["b", "c"]));
         let mut third = in_flight_agents.choice(&tenant);
+        assert!(third.is_any_free(&candidates()));
         third.take(&agents(&["c"])[0]);
+        let mut fourth = in_flight_agents.choice(&tenant);
+        assert!(!fourth.is_any_free(&candidates()) && third.is_any_free(&candidates()));
         assert_eq!(
-            (in_flight_agents.count(&tenant), in_flight_agents.choice(&tenant).choose(candidates(), 2)),
+            (in_flight_agents.count(&tenant), fourth.choose(candidates(), 2)),
             (3, agents(&["a", "b"]))
         );
-        drop(second);
+        drop((second, fourth));
         assert_eq!(in_flight_agents.choice(&tenant).choose(candidates(), 9), agents(&["b"]));
         drop((first, third));
         assert_eq!(in_flight_agents.count(&tenant), 0);

@@ -9,6 +9,7 @@ mod lines;
 mod long;
 pub(crate) mod mailbox;
 pub(crate) mod payloads;
+mod peers;
 pub(crate) mod schema;
 pub(crate) mod slots;
 mod start_inputs;

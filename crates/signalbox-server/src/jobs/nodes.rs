@@ -1,5 +1,5 @@
-//! The nodes over one database: each says now and then that it is there, looks for those that do not any more, and ends the
-//! connections that nobody holds.
+//! The nodes over one database: each says now and then that it is there, learns who else is, looks for those that do not say so
+//! any more, and ends the connections that nobody holds.
 
 use std::time::Duration;
 
@@ -11,6 +11,8 @@ use crate::engine::DriveError;
 
 /// How often a node says that it is there.
 const HEARTBEAT: Duration = Duration::from_secs(5);
+/// How often a node looks who else is there.
+const LOOKED_EVERY: Duration = Duration::from_secs(1);
 /// How long a node may be silent before the others take it for gone.
 const SILENT_MAX: Duration = Duration::from_secs(15);
 /// How long what the store could not take rests.
@@ -48,10 +50,24 @@ pub(crate) async fn say_here(app: Jobs, left: CancellationToken) {
 
 /// Sees to nodes that are gone, and to connections that nobody holds, until the server drains.
 pub(super) async fn run(app: Jobs) {
-    let rounds = async { tokio::join!(take_over_always(&app), compare_always(&app)) };
+    let rounds = async { tokio::join!(look_always(&app), take_over_always(&app), compare_always(&app)) };
     tokio::select! {
         () = app.draining.cancelled() => {}
         _ = rounds => {}
+    }
+}
+
+/// Follows which nodes are there. Until two know of each other, both choose the same agents.
+async fn look_always(app: &Jobs) {
+    loop {
+        match app.store.nodes().await {
+            // No other node can be there.
+            Ok(nodes) if nodes.is_empty() => return,
+            Ok(nodes) => app.drive.peers_are(nodes),
+            // Whoever was there is taken to be there still.
+            Err(error) => tracing::debug!(%error, "the nodes could not be looked up"),
+        }
+        tokio::time::sleep(LOOKED_EVERY).await;
     }
 }
 

@@ -1,0 +1,99 @@
+//! The nodes over one database. Two decisions about one agent conflict, and what other nodes are deciding is not known
+//! here: so each node chooses first among agents that are no other node's first choice.
+//!
+//! It is a preference and takes nothing from anybody: where none of its own can take a task, a node chooses another. Which
+//! agents are whose follows from the names of the nodes and of the agents alone (rendezvous hashing), so that nodes that
+//! know of each other agree, and one that comes or goes moves only the agents of its share.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::RwLock;
+use signalbox_wire::id::{AgentId, NodeId};
+
+/// The nodes that are there.
+#[derive(Debug, Default)]
+pub(crate) struct Peers {
+    nodes: RwLock<Vec<NodeId>>,
+    count: AtomicUsize,
+}
+
+impl Peers {
+    /// These nodes are there now; none where there can be no other.
+    pub(crate) fn are(&self, nodes: Vec<NodeId>) {
+        self.count.store(nodes.len(), Ordering::Relaxed);
+        *self.nodes.write() = nodes;
+    }
+
+    /// How many nodes share the agents, this one among them.
+    pub(crate) fn count(&self) -> usize {
+        self.count.load(Ordering::Relaxed).max(1)
+    }
+
+    /// The agents that `own` chooses first, and those that others do, both in the order that they had.
+    pub(crate) fn share(&self, own: &NodeId, agents: Vec<AgentId>) -> (Vec<AgentId>, Vec<AgentId>) {
+        if self.count() == 1 {
+            return (agents, Vec::new());
+        }
+        let nodes = self.nodes.read();
+        agents.into_iter().partition(|agent| of(&nodes, agent) == Some(own))
+    }
+}
+
+/// The node that chooses this agent first.
+fn of<'n>(nodes: &'n [NodeId], agent: &AgentId) -> Option<&'n NodeId> {
+    nodes.iter().max_by_key(|node| {
+        let mut hasher = DefaultHasher::new();
+        (node.as_str(), agent.as_str()).hash(&mut hasher);
+        (hasher.finish(), node.as_str())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nodes(count: usize) -> Vec<NodeId> {
+        (0..count).map(|number| NodeId::parse(&format!("node-{number}")).expect("valid")).collect()
+    }
+
+    fn agents() -> Vec<AgentId> {
+        (0..200).map(|number| AgentId::parse(&format!("agent-{number:03}")).expect("valid")).collect()
+    }
+
+    /// The agents of one of these nodes.
+    fn share(nodes: &[NodeId], own: &NodeId) -> Vec<AgentId> {
+        let peers = Peers::default();
+        peers.are(nodes.to_vec());
+        let (first, others) = peers.share(own, agents());
+        assert!(first.is_sorted() && others.is_sorted(), "they keep their order");
+        assert_eq!(first.len() + others.len(), agents().len());
+        first
+    }
+
+    #[test]
+    fn every_agent_is_the_first_choice_of_one_node() {
+        let nodes = nodes(3);
+        let mut all: Vec<AgentId> = nodes.iter().flat_map(|own| share(&nodes, own)).collect();
+        nodes.iter().for_each(|own| assert!(share(&nodes, own).len() > 200 / 6, "shares are alike"));
+        all.sort();
+        assert_eq!(all, agents());
+    }
+
+    #[test]
+    fn a_node_that_goes_moves_its_own_agents_alone() {
+        let (three, two) = (nodes(3), nodes(2));
+        for own in &two {
+            let (before, after) = (share(&three, own), share(&two, own));
+            assert!(before.iter().all(|agent| after.contains(agent)) && after.len() > before.len());
+        }
+    }
+
+    #[test]
+    fn a_node_alone_takes_agents_as_they_come() {
+        let (peers, own) = (Peers::default(), &nodes(1)[0]);
+        assert_eq!((peers.share(own, agents()), peers.count()), ((agents(), Vec::new()), 1));
+        peers.are(nodes(1));
+        assert_eq!(peers.share(own, agents()).0, agents());
+    }
+}
