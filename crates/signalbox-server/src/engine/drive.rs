@@ -42,6 +42,8 @@ const DECIDED_INLINE_MAX: usize = 8;
 
 /// Agents in other decisions that are passed over to find one that is in none.
 const CANDIDATES_PASSED_OVER_MAX: usize = 256;
+/// Agents in other decisions from which on nodes share the agents.
+const SHARED_FROM: usize = 4;
 /// Nodes whose agents are looked past, at most, to find as many of this node's own as one node alone would find.
 const NODES_LOOKED_PAST_MAX: usize = 8;
 /// Agents of one route that are listed at most to find one that can be reached.
@@ -421,10 +423,12 @@ impl Inner {
     ) -> Result<(), StoreError> {
         let tenant = choice.tenant().clone();
         let has_open = self.deliveries.room(DueKind::Delivery).open_count() > 0;
-        let nodes = self.peers.count().min(NODES_LOOKED_PAST_MAX);
         let mut most = 0;
         let shown = loop {
             let passed_over = self.in_flight_agents.count(&tenant).min(CANDIDATES_PASSED_OVER_MAX);
+            // With little to decide, nodes seldom meet: the agent that was used least recently is taken, whosever it is.
+            let nodes =
+                if passed_over < SHARED_FROM { 1 } else { self.peers.count().min(NODES_LOOKED_PAST_MAX) };
             let before = std::mem::replace(&mut most, (CANDIDATES_LOOKED_AT + passed_over) * nodes);
             let mut listed = self.store.candidates(&tenant, &route, most).await?;
             // Where decisions here have chosen all of this node's while they were listed, there may be more.
@@ -432,7 +436,8 @@ impl Inner {
             if has_open {
                 listed = self.reachable_of(&tenant, &route, most, listed).await?;
             }
-            let (mut listed, others) = self.peers.share(&self.node, listed);
+            let (mut listed, others) =
+                if nodes > 1 { self.peers.share(&self.node, listed) } else { (listed, Vec::new()) };
             if may_be_more && !choice.is_any_free(&listed) {
                 continue;
             }
