@@ -30,7 +30,7 @@ pub const CONCURRENCY_QUEUE_MAX: usize = 1_000;
 pub const SIGNALS_KEPT_MAX: usize = 100;
 /// Waiting tasks that one offer of an agent looks at.
 pub const WAITING_LOOKED_AT: usize = 8;
-/// Candidates that are loaded for one routing decision, least recently used first.
+/// Candidates that are loaded for one routing decision, those that are preferred first.
 pub const CANDIDATES_LOOKED_AT: usize = 8;
 /// How long an agent that was told to stop a task counts as still at it, where it says nothing.
 pub const STOPPING_MAX: Duration = Duration::from_secs(60);

@@ -56,7 +56,8 @@ pub enum Need {
     Row(Key),
     /// The rows with these keys: what is known to be needed together is asked for in one go.
     Rows(Vec<Key>),
-    /// The available agents under a routing key, least recently used first.
+    /// The available agents under a routing key, in the order in which they are preferred: least recently used first, or those
+    /// first that no other process prefers.
     Candidates(String),
     /// The tasks that wait under any of these routing keys, the longest waiting first.
     Waiting(Vec<String>),
@@ -723,7 +724,7 @@ impl Snapshot {
         }
     }
 
-    /// The available agents under a routing key, least recently used first.
+    /// The available agents under a routing key, in the order in which they are preferred.
     ///
     /// # Errors
     /// [`Halt::Need`] when they have not been loaded yet.

@@ -119,9 +119,9 @@ impl UnitOfWork<'_, '_> {
         Ok(Ok(self.externalize_fields(parameters)?))
     }
 
-    /// An agent for `route`: the one that has just done a task, where nothing else is in its hands, else the available
-    /// one that was used least recently. An agent that this decision itself has freed is taken only when no other
-    /// task waits for it.
+    /// An agent for `route`: the one that has just done a task, where nothing else is in its hands, else the first of the
+    /// candidates that may be given it, or one that this decision itself has freed where that was used less recently. One that
+    /// was freed is taken only when no other task waits for it.
     pub(super) fn choose(&mut self, route: &Route) -> Result<Option<AgentId>, Halt> {
         if let Route::Agent(agent) = route {
             return Ok(self.may_give_to(agent, route)?.then(|| agent.clone()));
@@ -131,7 +131,7 @@ impl UnitOfWork<'_, '_> {
         }
         let listed = self.snapshot.candidates(&route.key())?;
         let mut choices = self.touched_available(route);
-        // They are listed by their use: nobody behind the first who may be given it comes before that one.
+        // They are listed in the order in which they are preferred: nobody behind the first who may be given it is.
         for agent in listed {
             if self.snapshot.agent(agent).is_err() {
                 // More than the first few are looked at: then all of them, and not with another look for each.

@@ -17,7 +17,7 @@ impl UnitOfWork<'_, '_> {
     pub(super) fn take_away(&mut self, session: &SessionId, task: &Task, reason: &str) -> Result<(), Halt> {
         let attempt = TaskAttempt { session: session.clone(), task: task.id.clone(), attempt: task.attempt };
         let is_new = self.dispatches_now(&attempt);
-        if !is_new && self.has_in_hand(task)? {
+        if !is_new && self.has_in_hand(task, &attempt)? {
             self.tell_to_stop(session, task, reason)?;
             self.count_as_stopping(session, task)?;
         }
@@ -37,10 +37,10 @@ impl UnitOfWork<'_, '_> {
 
     /// Whether its agent holds this attempt. One that has started anew, or gives back what it had, does so no more, though not all of
     /// that may have been returned yet.
-    fn has_in_hand(&mut self, task: &Task) -> Result<bool, Halt> {
+    fn has_in_hand(&mut self, task: &Task, attempt: &TaskAttempt) -> Result<bool, Halt> {
         let Some(agent) = task.agent.as_ref().filter(|_| task.status.is_held()) else { return Ok(false) };
         let Some(work) = self.agent(agent)? else { return Ok(false) };
-        Ok(work.status.held.iter().any(|held| held.task == task.id && held.attempt == task.attempt))
+        Ok(work.status.held.iter().any(|held| held.is(attempt)))
     }
 
     pub(super) fn tell_to_stop(

@@ -184,10 +184,8 @@ impl ReportState {
     fn apply_report(&self, status: &mut AgentStatus, origin: Origin, now: Timestamp) -> (bool, Option<Held>) {
         let report = self.report();
         let is_news = match origin {
-            // That it is at work on what is no longer in its hands came late: what it has said since stands.
-            Origin::Answer => {
-                Meaning::of(&self.state) != Meaning::Working || self.held(status, &report, true).is_some()
-            }
+            // An answer about what is no longer in its hands comes late: what it has said since stands.
+            Origin::Answer => self.held(status, &report, true).is_some() || self.is_stopping(status),
             Origin::Report => status.is_news(&report, now),
         };
         let meant = self.held(status, &report, is_news).cloned();
@@ -210,7 +208,9 @@ impl ReportState {
             Origin::Report if is_news => {
                 status.apply_report(Report { about_task, awaits_delivery, ..report }, now);
             }
-            Origin::Answer | Origin::Report => status.set_aside(&report, now),
+            // It does not come again.
+            Origin::Answer => {}
+            Origin::Report => status.set_aside(&report, now),
         }
         if let Some(held) = held.as_ref().filter(|_| Meaning::of(&self.state) == Meaning::Working)
             && let Some(held) = status.held.iter_mut().find(|other| *other == held)
@@ -224,6 +224,13 @@ impl ReportState {
     /// A report that names a task means it, whenever it comes.
     fn effect(&self, report: &Report, held: &Held) -> Effect {
         if self.task.is_some() { Effect::Counts } else { report.effect_unnamed(held) }
+    }
+
+    /// Whether the agent was told to stop the attempt that this names.
+    fn is_stopping(&self, status: &AgentStatus) -> bool {
+        let name = self.task.as_deref().unwrap_or_default();
+        let is_named = |stopping: &TaskAttempt| stopping.task.matches(name) == Some(Some(stopping.attempt));
+        status.stopping.iter().any(is_named)
     }
 
     /// An agent says that it is done with what it was told to stop: it names the attempt, or it is done with all.

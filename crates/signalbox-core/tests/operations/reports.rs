@@ -365,20 +365,47 @@ fn an_answer_to_a_delivery_may_be_the_report() {
 
 /// Its report may be committed before the answer that came first.
 #[test]
-fn an_agent_whose_answer_comes_late_is_not_at_work_by_it() {
+fn an_answer_about_what_is_no_longer_in_an_agent_s_hands_changes_nothing() {
+    for (said, answer, is_free) in [
+        ("completed", "busy", true),
+        ("completed", "initializing", true),
+        ("completed", "offline", true),
+        ("completed", "completed", true),
+        ("error", "active", true),
+        ("offline", "completed", false),
+        ("offline", "idle", false),
+    ] {
+        let mut stage = Stage::new();
+        let agent = stage.agent("reader", 1);
+        let session = stage.session(vec![step("read", Some(0))]);
+        let attempt = stage.attempt(&session, 0);
+        let report = Some(DeliveredReport { state: answer.to_owned(), details: None });
+        let answered =
+            SettleDispatch { report, ..stage.dispatched(&attempt, Outcome::Delivered { status: 200 }) };
+        say(&mut stage, &agent, said, Some(&attempt.task.attempt_name(1)));
+        stage.run(&answered).expect("settled");
+        let status = stage.store.status(&agent).expect("a status");
+        assert_eq!(status.report.as_ref().map(|report| report.state.as_str()), Some(said), "{answer}");
+        let next = stage.session(vec![step("read", None)]);
+        let is_given = stage.state(&next).tasks[0].status == TaskStatus::Dispatched;
+        assert_eq!(is_given, is_free, "{answer} after {said}");
+    }
+}
+
+#[test]
+fn an_answer_of_the_process_before_takes_nothing_from_the_one_that_has_registered_since() {
     let mut stage = Stage::new();
     let agent = stage.agent("reader", 1);
-    let session = stage.session(vec![step("read", None)]);
+    let session = stage.session(vec![step("read", Some(1))]);
     let attempt = stage.attempt(&session, 0);
-    let report = Some(DeliveredReport { state: "busy".to_owned(), details: None });
+    let report = Some(DeliveredReport { state: "offline".to_owned(), details: None });
     let answered =
         SettleDispatch { report, ..stage.dispatched(&attempt, Outcome::Delivered { status: 200 }) };
-    say(&mut stage, &agent, "completed", Some(&attempt.task.attempt_name(1)));
+    stage.run(&registration("reader", 1, true)).expect("registered anew");
     stage.run(&answered).expect("settled");
-    let status = stage.store.status(&agent).expect("a status");
-    assert_eq!(status.report.as_ref().map(|report| report.state.as_str()), Some("completed"));
-    let next = stage.session(vec![step("read", None)]);
-    assert_eq!(stage.state(&next).tasks[0].status, TaskStatus::Dispatched);
+    let task = &stage.state(&session).tasks[0];
+    assert_eq!((task.status, task.attempt), (TaskStatus::Dispatched, 2));
+    assert_eq!(stage.store.status(&agent).map(|status| status.held.len()), Some(1));
 }
 
 #[test]

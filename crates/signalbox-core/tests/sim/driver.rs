@@ -258,7 +258,22 @@ impl World {
     }
 
     /// What was decided as one is what its members decided, one after the other; each is checked on what those before it left.
-    fn check_apart(&mut self, running: &Running, decision: &Decision, mut apart: Store) {
+    fn check_apart(
+        &mut self,
+        running: &Running,
+        decision: &Decision,
+        mut apart: Store,
+        leased_until: Option<Timestamp>,
+    ) {
+        let decided = || running.line.iter().filter_map(InLine::decided);
+        let events: Vec<&NewEvent> = decided().flat_map(|decided| &decided.events).collect();
+        assert_eq!(format!("{events:?}"), format!("{:?}", decision.events.iter().collect::<Vec<_>>()));
+        let hints: Vec<&MatchHint> = decided().flat_map(|decided| &decided.hints).collect();
+        assert!(hints.iter().all(|hint| decision.hints.contains(hint)), "{hints:?} in {:?}", decision.hints);
+        assert!(decision.hints.iter().all(|hint| hints.contains(&hint)), "{:?} in {hints:?}", decision.hints);
+        let closed: usize = decided().map(|decided| decided.disconnected.len()).sum();
+        assert_eq!(closed, decision.disconnected.len(), "connections");
+        assert_eq!(decision.may_wait, decided().all(|decided| decided.may_wait), "may wait");
         for member in &running.line {
             let Some(decision) = member.decided() else { continue };
             let removed = apart.commit(decision, None);
@@ -266,7 +281,7 @@ impl World {
             self.checker.after_commit(&apart, member.call(), decision, &removed);
             member.check_kept(&apart);
         }
-        self.store.check_same(&apart, decision);
+        self.store.check_same(&apart, decision, leased_until);
     }
 
     /// Shows an operation what it needs: from the plane's cache, which may be behind, or from the store.
@@ -293,6 +308,7 @@ impl World {
 
     fn begin_again(&mut self, running: &mut Running) {
         self.figures.conflicts += 1;
+        running.line.iter_mut().for_each(InLine::begin_again);
         running.conflicts += 1;
         running.reads = 0;
         assert!(running.conflicts < CONFLICTS_MAX, "{:?} conflicts without end", running.call());
@@ -327,7 +343,7 @@ impl World {
         }
         if let Some(before) = before {
             self.figures.folds += 1;
-            self.check_apart(running, decision, before);
+            self.check_apart(running, decision, before, lease.map(|(_, until)| until));
         } else {
             self.checker.after_commit(&self.store, running.call(), decision, &removed);
             running.line[0].check_kept(&self.store);

@@ -43,6 +43,11 @@ impl InLine {
         self.was_unfit
     }
 
+    /// It is decided anew, from the beginning.
+    pub(crate) fn begin_again(&mut self) {
+        self.decided = None;
+    }
+
     pub(crate) fn take_resolution(&mut self) -> Option<Resolution<ToolReply>> {
         self.asked.take_resolution()
     }

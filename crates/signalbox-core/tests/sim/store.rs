@@ -150,16 +150,26 @@ impl Store {
         Ok(removed)
     }
 
-    /// It holds what another store holds that had the same before this decision, but for leases.
-    pub(crate) fn check_same(&self, other: &Self, decision: &Decision) {
-        assert_eq!(self.rows.len(), other.rows.len(), "rows of {decision:?}");
+    /// It holds what another store holds that had the same before this decision; but that has no leases until `leased_until`.
+    pub(crate) fn check_same(&self, other: &Self, decision: &Decision, leased_until: Option<Timestamp>) {
+        let versions = |store: &Self| -> HashMap<Key, i64> {
+            store.rows.iter().map(|(key, (_, version))| (key.clone(), *version)).collect()
+        };
+        assert_eq!(versions(self), versions(other), "rows of {decision:?}");
         for key in decision.writes.iter().map(Write::key) {
             let (row, other) = (self.rows.get(&key), other.rows.get(&key));
             assert_eq!(format!("{row:?}"), format!("{other:?}"), "{key:?}");
         }
-        let due =
-            |store: &Self| store.due.values().map(|row| (row.work.clone(), row.ends)).collect::<Vec<_>>();
-        assert_eq!(due(self), due(other), "due work");
+        assert!(self.due.keys().eq(other.due.keys()), "due work");
+        for (row, other) in self.due.values().zip(other.due.values()) {
+            let visible_at =
+                Some(row.visible_at).filter(|at| Some(*at) != leased_until).unwrap_or(other.visible_at);
+            assert_eq!(
+                (&row.work, row.ends, visible_at),
+                (&other.work, other.ends, other.visible_at),
+                "due work"
+            );
+        }
         let sessions = |store: &Self| {
             store.sessions.values().map(|read| (read.version, Arc::clone(&read.value))).collect::<Vec<_>>()
         };

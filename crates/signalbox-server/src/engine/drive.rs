@@ -140,9 +140,9 @@ impl Drive {
         &self.0.node
     }
 
-    /// Which nodes are there, this one among them; none where there can be no other.
-    pub(crate) fn peers_are(&self, nodes: Vec<NodeId>) {
-        self.0.peers.are(nodes);
+    /// Takes over which nodes are there; none where there can be no other.
+    pub(crate) fn set_peers(&self, nodes: Vec<NodeId>) {
+        self.0.peers.set(nodes);
     }
 
     /// The bounds and defaults that decisions obey.
@@ -423,32 +423,37 @@ impl Inner {
     ) -> Result<(), StoreError> {
         let tenant = choice.tenant().clone();
         let has_open = self.deliveries.room(DueKind::Delivery).open_count() > 0;
-        let mut most = 0;
+        let (mut nodes, mut most) = self.candidates_to_list(&tenant);
         let shown = loop {
-            let passed_over = self.in_flight_agents.count(&tenant).min(CANDIDATES_PASSED_OVER_MAX);
-            // With little to decide, nodes seldom meet: the agent that was used least recently is taken, whosever it is.
-            let nodes =
-                if passed_over < SHARED_FROM { 1 } else { self.peers.count().min(NODES_LOOKED_PAST_MAX) };
-            let before = std::mem::replace(&mut most, (CANDIDATES_LOOKED_AT + passed_over) * nodes);
             let mut listed = self.store.candidates(&tenant, &route, most).await?;
-            // Where decisions here have chosen all of this node's while they were listed, there may be more.
-            let may_be_more = listed.len() >= most && most > before;
+            let is_all = listed.len() < most;
             if has_open {
                 listed = self.reachable_of(&tenant, &route, most, listed).await?;
             }
-            let (mut listed, others) =
+            let (own, mut others) =
                 if nodes > 1 { self.peers.share(&self.node, listed) } else { (listed, Vec::new()) };
-            if may_be_more && !choice.is_any_free(&listed) {
-                continue;
+            let (now, more) = self.candidates_to_list(&tenant);
+            if is_all || more <= most || choice.is_any_free(&own) {
+                // Another node chooses from the front of its own.
+                others.reverse();
+                break choice.choose([own, others].concat(), CANDIDATES_LOOKED_AT);
             }
-            listed.extend(others);
-            break choice.choose(listed, CANDIDATES_LOOKED_AT);
+            // Decisions here have chosen all that were listed meanwhile.
+            (nodes, most) = (now, more);
         };
         let first = shown.iter().take(1);
         let rows = first.flat_map(|agent| [Key::Agent(agent.clone()), Key::Status(agent.clone())]);
         self.store.load(&tenant, &Need::Rows(rows.collect()), snapshot, fresh).await?;
         snapshot.show_candidates(route, shown);
         Ok(())
+    }
+
+    /// The nodes that share the agents now, and how many candidates are listed so that some are in no other decision here. With
+    /// little to decide, nodes seldom meet: then they share nothing, and the agent that was used least recently is taken.
+    fn candidates_to_list(&self, tenant: &TenantId) -> (usize, usize) {
+        let passed_over = self.in_flight_agents.count(tenant).min(CANDIDATES_PASSED_OVER_MAX);
+        let nodes = if passed_over < SHARED_FROM { 1 } else { self.peers.count().min(NODES_LOOKED_PAST_MAX) };
+        (nodes, (CANDIDATES_LOOKED_AT + passed_over) * nodes)
     }
 
     /// The lanes of agents that a decision registers, while any lane is left alone: whoever registers is back.

@@ -1,9 +1,10 @@
 //! The nodes over one database. Two decisions about one agent conflict, and what other nodes are deciding is not known
-//! here: so each node chooses first among agents that are no other node's first choice.
+//! here: so a node with several decisions at once chooses first among agents that are no other node's first choice.
 //!
 //! It is a preference and takes nothing from anybody: where none of its own can take a task, a node chooses another. Which
-//! agents are whose follows from the names of the nodes and of the agents alone (rendezvous hashing), so that nodes that
-//! know of each other agree, and one that comes or goes moves only the agents of its share.
+//! agents are whose follows from the names of the nodes and of the agents (rendezvous hashing), so that nodes that know of
+//! each other agree, and one that comes or goes moves only the agents of its share. Builds by different compilers may hash
+//! differently: while both run, they meet more often.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,17 +16,18 @@ use signalbox_wire::id::{AgentId, NodeId};
 #[derive(Debug, Default)]
 pub(crate) struct Peers {
     nodes: RwLock<Vec<NodeId>>,
+    /// How many: nearly always one, and that is asked for by every decision.
     count: AtomicUsize,
 }
 
 impl Peers {
-    /// These nodes are there now; none where there can be no other.
-    pub(crate) fn are(&self, nodes: Vec<NodeId>) {
+    /// Takes over which nodes are there; none where there can be no other.
+    pub(crate) fn set(&self, nodes: Vec<NodeId>) {
         self.count.store(nodes.len(), Ordering::Relaxed);
         *self.nodes.write() = nodes;
     }
 
-    /// How many nodes share the agents, this one among them.
+    /// How many nodes share the agents.
     pub(crate) fn count(&self) -> usize {
         self.count.load(Ordering::Relaxed).max(1)
     }
@@ -36,12 +38,12 @@ impl Peers {
             return (agents, Vec::new());
         }
         let nodes = self.nodes.read();
-        agents.into_iter().partition(|agent| of(&nodes, agent) == Some(own))
+        agents.into_iter().partition(|agent| first_chooser(&nodes, agent) == Some(own))
     }
 }
 
 /// The node that chooses this agent first.
-fn of<'n>(nodes: &'n [NodeId], agent: &AgentId) -> Option<&'n NodeId> {
+fn first_chooser<'n>(nodes: &'n [NodeId], agent: &AgentId) -> Option<&'n NodeId> {
     nodes.iter().max_by_key(|node| {
         let mut hasher = DefaultHasher::new();
         (node.as_str(), agent.as_str()).hash(&mut hasher);
@@ -64,7 +66,7 @@ mod tests {
     /// The agents of one of these nodes.
     fn share(nodes: &[NodeId], own: &NodeId) -> Vec<AgentId> {
         let peers = Peers::default();
-        peers.are(nodes.to_vec());
+        peers.set(nodes.to_vec());
         let (first, others) = peers.share(own, agents());
         assert!(first.is_sorted() && others.is_sorted(), "they keep their order");
         assert_eq!(first.len() + others.len(), agents().len());
@@ -93,7 +95,7 @@ mod tests {
     fn a_node_alone_takes_agents_as_they_come() {
         let (peers, own) = (Peers::default(), &nodes(1)[0]);
         assert_eq!((peers.share(own, agents()), peers.count()), ((agents(), Vec::new()), 1));
-        peers.are(nodes(1));
+        peers.set(nodes(1));
         assert_eq!(peers.share(own, agents()).0, agents());
     }
 }

@@ -59,15 +59,18 @@ pub(super) async fn run(app: Jobs) {
 
 /// Follows which nodes are there. Until two know of each other, both choose the same agents.
 async fn look_always(app: &Jobs) {
+    let mut pause = LOOKED_EVERY;
     loop {
         match app.store.nodes().await {
-            // No other node can be there.
-            Ok(nodes) if nodes.is_empty() => return,
-            Ok(nodes) => app.drive.peers_are(nodes),
+            Ok(nodes) => {
+                // Without any there can be no other, or nobody has said yet that it is there.
+                pause = if nodes.is_empty() { HEARTBEAT } else { LOOKED_EVERY };
+                app.drive.set_peers(nodes);
+            }
             // Whoever was there is taken to be there still.
             Err(error) => tracing::debug!(%error, "the nodes could not be looked up"),
         }
-        tokio::time::sleep(LOOKED_EVERY).await;
+        tokio::time::sleep(pause).await;
     }
 }
 
