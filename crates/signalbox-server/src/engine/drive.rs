@@ -430,13 +430,11 @@ impl Inner {
             if has_open {
                 listed = self.reachable_of(&tenant, &route, most, listed).await?;
             }
-            let (own, mut others) =
-                if nodes > 1 { self.peers.share(&self.node, listed) } else { (listed, Vec::new()) };
+            let all = listed.len();
+            let (listed, own) = if nodes > 1 { self.peers.prefer(&self.node, listed) } else { (listed, all) };
             let (now, more) = self.candidates_to_list(&tenant);
-            if is_all || more <= most || choice.is_any_free(&own) {
-                // Another node chooses from the front of its own.
-                others.reverse();
-                break choice.choose([own, others].concat(), CANDIDATES_LOOKED_AT);
+            if is_all || more <= most || choice.is_any_free(listed.iter().take(own)) {
+                break choice.choose(listed, CANDIDATES_LOOKED_AT);
             }
             // Decisions here have chosen all that were listed meanwhile.
             (nodes, most) = (now, more);

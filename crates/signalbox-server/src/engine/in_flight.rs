@@ -38,10 +38,10 @@ impl InFlightAgents {
 
 impl AgentChoice<'_> {
     /// Whether nobody else has one of `candidates`.
-    pub(crate) fn is_any_free(&self, candidates: &[AgentId]) -> bool {
+    pub(crate) fn is_any_free<'a>(&self, mut candidates: impl Iterator<Item = &'a AgentId>) -> bool {
         let all = self.in_flight_agents.0.lock();
         let taken = all.get(&self.tenant);
-        candidates.iter().any(|agent| self.is_free(taken, agent))
+        candidates.any(|agent| self.is_free(taken, agent))
     }
 
     /// Takes the first of `candidates` that nobody else has, and gives those that nobody else has, at most `most`;
@@ -146,10 +146,10 @@ mod tests {
         let mut second = in_flight_agents.choice(&tenant);
         assert_eq!(second.choose(candidates(), 2), agents(&["b", "c"]));
         let mut third = in_flight_agents.choice(&tenant);
-        assert!(third.is_any_free(&candidates()));
+        assert!(third.is_any_free(candidates().iter()));
         third.take(&agents(&["c"])[0]);
         let mut fourth = in_flight_agents.choice(&tenant);
-        assert!(!fourth.is_any_free(&candidates()) && third.is_any_free(&candidates()));
+        assert!(!fourth.is_any_free(candidates().iter()) && third.is_any_free(candidates().iter()));
         assert_eq!(
             (in_flight_agents.count(&tenant), fourth.choose(candidates(), 2)),
             (3, agents(&["a", "b"]))

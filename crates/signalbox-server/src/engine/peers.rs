@@ -32,13 +32,15 @@ impl Peers {
         self.count.load(Ordering::Relaxed).max(1)
     }
 
-    /// The agents that `own` chooses first, and those that others do, both in the order that they had.
-    pub(crate) fn share(&self, own: &NodeId, agents: Vec<AgentId>) -> (Vec<AgentId>, Vec<AgentId>) {
-        if self.count() == 1 {
-            return (agents, Vec::new());
-        }
+    /// The agents as `own` chooses them, and how many of them no other node chooses first. Those come in the order that they
+    /// had; the others from the back, for their own node chooses from the front.
+    pub(crate) fn prefer(&self, own: &NodeId, agents: Vec<AgentId>) -> (Vec<AgentId>, usize) {
         let nodes = self.nodes.read();
-        agents.into_iter().partition(|agent| first_chooser(&nodes, agent) == Some(own))
+        let is_own = |agent: &AgentId| nodes.len() < 2 || first_chooser(&nodes, agent) == Some(own);
+        let (mut ordered, others): (Vec<_>, Vec<_>) = agents.into_iter().partition(is_own);
+        let count = ordered.len();
+        ordered.extend(others.into_iter().rev());
+        (ordered, count)
     }
 }
 
@@ -67,10 +69,12 @@ mod tests {
     fn share(nodes: &[NodeId], own: &NodeId) -> Vec<AgentId> {
         let peers = Peers::default();
         peers.set(nodes.to_vec());
-        let (first, others) = peers.share(own, agents());
-        assert!(first.is_sorted() && others.is_sorted(), "they keep their order");
-        assert_eq!(first.len() + others.len(), agents().len());
-        first
+        let (mut ordered, count) = peers.prefer(own, agents());
+        let others = ordered.split_off(count);
+        assert!(ordered.is_sorted(), "they keep their order");
+        assert!(others.is_sorted_by(|one, next| one > next), "from the back");
+        assert_eq!(ordered.len() + others.len(), agents().len(), "nobody is left out");
+        ordered
     }
 
     #[test]
@@ -94,8 +98,8 @@ mod tests {
     #[test]
     fn a_node_alone_takes_agents_as_they_come() {
         let (peers, own) = (Peers::default(), &nodes(1)[0]);
-        assert_eq!((peers.share(own, agents()), peers.count()), ((agents(), Vec::new()), 1));
+        assert_eq!((peers.prefer(own, agents()), peers.count()), ((agents(), 200), 1));
         peers.set(nodes(1));
-        assert_eq!(peers.share(own, agents()).0, agents());
+        assert_eq!(peers.prefer(own, agents()), (agents(), 200));
     }
 }

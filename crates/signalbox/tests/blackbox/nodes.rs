@@ -1,6 +1,7 @@
 //! Several nodes over one PostgreSQL and one NATS: what one does the others see at once, and they get over the loss of the
 //! bus and of each other.
 
+use std::collections::HashSet;
 use std::process::Command;
 use std::time::Duration;
 
@@ -91,6 +92,31 @@ fn runs_a_session(on: &Server, worker: &Worker, id: &str) {
     let definition = json!({"id": id, "name": id, "tasks": [{"taskId": "a"}, {"taskId": "b"}]});
     let session = on.trigger(&worker.id, &definition, &json!({}));
     on.session_becomes(&session, "completed");
+}
+
+/// Each agent is the first choice of one node: together they use all, and each task goes to one.
+#[test]
+fn nodes_that_start_sessions_at_the_same_time_share_the_agents() {
+    const SESSIONS: usize = 40;
+    let Some(deployment) = Deployment::new("agents are shared") else { return };
+    let nodes = [deployment.node(), deployment.node()];
+    let workers: Vec<Worker> =
+        (0..8).map(|n| Worker::start(&nodes[n % 2].api(), &format!("worker {n}"), &["share"])).collect();
+    let definition =
+        json!({"id": "shared", "name": "shared", "tasks": [{"taskId": "a", "agentCapability": "share"}]});
+    let sessions: Vec<(usize, String)> = std::thread::scope(|scope| {
+        let start = |n: usize| (n % 2, nodes[n % 2].trigger(&workers[0].id, &definition, &json!({})));
+        let starts: Vec<_> = (0..SESSIONS).map(|n| scope.spawn(move || start(n))).collect();
+        starts.into_iter().map(|start| start.join().expect("started")).collect()
+    });
+    for (node, session) in &sessions {
+        nodes[1 - node].session_becomes(session, "completed");
+    }
+    let each: Vec<usize> = workers.iter().map(|worker| worker.received().len()).collect();
+    assert!(each.iter().all(|count| *count > 0), "{each:?}");
+    let all = workers.iter().flat_map(Worker::received);
+    let tasks: HashSet<String> = all.map(|delivery| delivery.header("x-message-id").to_owned()).collect();
+    assert_eq!(tasks.len(), SESSIONS, "{each:?}");
 }
 
 #[test]
