@@ -37,6 +37,21 @@ impl Signalbox {
         Self::start_at(context, "127.0.0.1:0", data, database).await
     }
 
+    /// So many nodes on one database, each on a folder of its own.
+    pub(crate) async fn start_nodes(
+        context: &Context,
+        count: usize,
+        database: &str,
+    ) -> anyhow::Result<(Vec<Self>, Vec<tempfile::TempDir>)> {
+        let (mut nodes, mut folders) = (Vec::new(), Vec::new());
+        for _ in 0..count {
+            let folder = context.temporary("node")?;
+            nodes.push(Self::start(context, folder.path(), Some(database)).await?);
+            folders.push(folder);
+        }
+        Ok((nodes, folders))
+    }
+
     /// The same at an address that is known before.
     pub(crate) async fn start_at(
         context: &Context,

@@ -49,7 +49,8 @@ impl Bare {
         Self::start_with(kind.name(), counted, folder).await
     }
 
-    /// Agents that report to `nodes`, over connections that are dealt out in turn, or answer with their reports, and tell `ends` of each session's end.
+    /// Agents that report to `nodes`, over connections that are dealt out in turn, or answer with their reports, and tell
+    /// `ends` of each session's end.
     pub(crate) async fn start_agents(
         nodes: &[SocketAddr],
         ends: SocketAddr,

@@ -47,12 +47,7 @@ struct Nodes {
 impl Nodes {
     async fn start(context: &Context, count: usize) -> anyhow::Result<Self> {
         let postgres = Postgres::start(context).await?;
-        let (mut nodes, mut folders) = (Vec::new(), Vec::new());
-        for _ in 0..count {
-            let folder = context.temporary("reports-nodes")?;
-            nodes.push(Signalbox::start(context, folder.path(), Some(&postgres.url)).await?);
-            folders.push(folder);
-        }
+        let (nodes, folders) = Signalbox::start_nodes(context, count, &postgres.url).await?;
         let ids = agents::register(context, nodes[0].addr, context.fleet(FLEET), agents::NOWHERE).await?;
         let template = Arc::new(requests::report(&ids)?);
         Ok(Self { nodes, postgres, template, _folders: folders })

@@ -69,12 +69,7 @@ struct Nodes {
 impl Nodes {
     async fn start(context: &Context, count: usize, reports: Reports) -> anyhow::Result<Self> {
         let postgres = Postgres::start(context).await?;
-        let (mut nodes, mut folders) = (Vec::new(), Vec::new());
-        for _ in 0..count {
-            let folder = context.temporary("sessions-nodes")?;
-            nodes.push(Signalbox::start(context, folder.path(), Some(&postgres.url)).await?);
-            folders.push(folder);
-        }
+        let (mut nodes, folders) = Signalbox::start_nodes(context, count, &postgres.url).await?;
         let (name, first) = (if count == 1 { "one node" } else { "two nodes" }, nodes.remove(0));
         let flow = Flow::of_nodes(context, (first, nodes), folders[0].path(), &TASKS, reports).await?;
         Ok(Self { name, flow, postgres, _folders: folders })

@@ -109,25 +109,30 @@ impl Fold {
 impl Several {
     /// Whether a decision rests on the rows that were written here as they were left.
     fn fits(&self, next: &Decision) -> bool {
-        let holds = |key: &Key, version: Option<i64>| {
-            let Some(left) = self.written.get(key).and_then(|at| self.writes.get(*at)) else { return true };
-            match left {
-                Some(Write::Put { version: left, .. }) => version == Some(*left),
-                Some(Write::Remove { .. }) | None => version.is_none(),
-            }
-        };
-        next.expects.iter().all(|(key, version)| holds(key, *version))
+        next.expects.iter().all(|(key, version)| self.holds(key, *version))
             && next.writes.iter().all(|write| match write.guard() {
-                Guard::Absent => holds(&write.key(), None) && self.grows(write),
-                Guard::At(read) => holds(&write.key(), Some(read)),
+                Guard::Absent => self.holds(&write.key(), None) && self.grows(write),
+                Guard::At(read) => self.holds(&write.key(), Some(read)),
                 Guard::Guarded => true,
             })
     }
 
+    /// What was written of a row: within it `None` where the row came and went.
+    fn left(&self, key: &Key) -> Option<&Option<Write>> {
+        self.writes.get(*self.written.get(key)?)
+    }
+
+    fn holds(&self, key: &Key, version: Option<i64>) -> bool {
+        match self.left(key) {
+            None => true,
+            Some(Some(Write::Put { version: left, .. })) => version == Some(*left),
+            Some(Some(Write::Remove { .. }) | None) => version.is_none(),
+        }
+    }
+
     /// Whether a row that was removed here comes again with a greater version, as whoever writes over a row has to.
     fn grows(&self, next: &Write) -> bool {
-        let removed = self.written.get(&next.key()).and_then(|at| self.writes.get(*at));
-        match (removed, next) {
+        match (self.left(&next.key()), next) {
             (Some(Some(Write::Remove { guard: Guard::At(read), .. })), Write::Put { version, .. }) => {
                 version > read
             }

@@ -7,7 +7,6 @@
 //! differently: while both run, they meet more often.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::RwLock;
 use signalbox_wire::id::{AgentId, NodeId};
@@ -16,20 +15,17 @@ use signalbox_wire::id::{AgentId, NodeId};
 #[derive(Debug, Default)]
 pub(crate) struct Peers {
     nodes: RwLock<Vec<NodeId>>,
-    /// How many: nearly always one, and that is asked for by every decision.
-    count: AtomicUsize,
 }
 
 impl Peers {
     /// Takes over which nodes are there; none where there can be no other.
     pub(crate) fn set(&self, nodes: Vec<NodeId>) {
-        self.count.store(nodes.len(), Ordering::Relaxed);
         *self.nodes.write() = nodes;
     }
 
     /// How many nodes share the agents.
     pub(crate) fn count(&self) -> usize {
-        self.count.load(Ordering::Relaxed).max(1)
+        self.nodes.read().len().max(1)
     }
 
     /// The agents as `own` chooses them, and how many of them no other node chooses first. Those come in the order that they
